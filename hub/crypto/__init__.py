@@ -1,0 +1,1 @@
+"""Signatures, sealing, key files, notes and the Merkle log: the only importer of `cryptography`."""

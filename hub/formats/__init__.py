@@ -1,0 +1,1 @@
+"""Hostile bytes to domain objects and back: the only importer of the schema and markup libraries."""
