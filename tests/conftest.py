@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from tests.system_packages import MISSING
 
 HEAVY_FOLDERS = frozenset({"end_to_end", "fault", "interop", "browser"})  # they start hubs: one module stays on one worker
-TESTS = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,8 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(TESTS).parts[0] in HEAVY_FOLDERS:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
+        module = item.nodeid.partition("::")[0]
+        if HEAVY_FOLDERS & set(module.split("/")):
+            item.add_marker(pytest.mark.xdist_group(module))
     if not config.getoption("--soak"):
         long_ones = [item for item in items if item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=long_ones)

@@ -48,8 +48,8 @@ def missing_packages() -> list[str]:
     if shutil.which("dpkg-query") is None:
         return []
     ask = ["dpkg-query", "--show", "--showformat", "${db:Status-Status}"]
-    states = {name: subprocess.run([*ask, name], capture_output=True, text=True, check=False).stdout for name in listed_packages()}
-    return [name for name, state in states.items() if state != "installed"]
+    answers = {name: subprocess.run([*ask, name], capture_output=True, text=True, check=False) for name in listed_packages()}
+    return [name for name, answer in answers.items() if answer.stdout != "installed"]
 
 
 def install(packages: list[str]) -> bool:
