@@ -1,0 +1,1 @@
+"""What runs at an agency's edge: separate processes that speak HTTPS to the hub."""

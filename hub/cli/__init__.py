@@ -1,0 +1,1 @@
+"""`hub ...`: the commands of operators and auditors."""

@@ -1,0 +1,1 @@
+"""The vocabulary of the hub: frozen dataclasses and enums, standard library only."""

@@ -1,0 +1,1 @@
+"""The machine interface: read the request, call one service, render."""

@@ -1,0 +1,57 @@
+"""Opening the database: SQLite with full durability, or PostgreSQL. The only place that knows which of the two it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+SQLITE_BUSY_TIMEOUT_MS = 30_000
+POOL_SIZE = 24
+
+
+def open_engine(url: str) -> Engine:
+    """Open the database that `url` names: `sqlite:///path` or `postgresql+psycopg://...`.
+
+    Raises:
+        ValueError: another kind of database.
+        RuntimeError: PostgreSQL without its driver.
+    """
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        return _open_sqlite(url)
+    if kind == "postgresql":
+        return _open_postgresql(url)
+    raise ValueError(f"a {kind} database is not supported")
+
+
+def _open_sqlite(url: str) -> Engine:
+    engine = create_engine(url, pool_size=POOL_SIZE, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun by _begin below, not by the driver
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # in WAL mode NORMAL does not fsync at commit: not durable
+            "foreign_keys=ON",
+            f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
+            "journal_size_limit=67108864",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _open_postgresql(url: str) -> Engine:
+    try:
+        import psycopg  # noqa: F401, PLC0415 - only to say plainly what is missing
+    except ImportError as error:
+        raise RuntimeError("install accord-hub[postgres]") from error
+    return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True)

@@ -1,0 +1,191 @@
+"""The outbox: deliveries, their leases, and each recipient's inbox with gapless positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, Select, bindparam, func, insert, or_, select, update
+
+from hub.domain.deliveries import OPEN_STATES, Delivery, DeliveryState
+from hub.storage.store import Work
+from hub.storage.tables import deliveries, inbox_ends, messages, releases
+
+_ADD = insert(deliveries)
+_COLUMNS = tuple(
+    deliveries.c[name]
+    for name in ("id", "exchange", "recipient", "state", "position", "attempts", "next_attempt_at", "deliver_by", "retrieve_by",
+                 "reply_by", "last_error", "fence")
+)  # fmt: skip
+_GET = select(*_COLUMNS).where(deliveries.c.id == bindparam("wanted"))
+
+
+class LeaseLostError(Exception):
+    """Another worker took this delivery over; nothing of this one's work on it is kept."""
+
+
+def add(work: Work, new: Sequence[Delivery]) -> None:
+    """Queue deliveries."""
+    work.execute(_ADD, [{**one.__dict__, "state": one.state.value, "position": None} for one in new])
+
+
+def get(work: Work, delivery_id: str) -> Delivery | None:
+    """One delivery, or None."""
+    row = work.execute(_GET, {"wanted": delivery_id}).first()
+    return _delivery(row) if row else None
+
+
+def of_exchange(work: Work, exchange: str) -> list[Delivery]:
+    """The deliveries of one message, one for each recipient, in a stable order."""
+    return _all(work, select(*_COLUMNS).where(deliveries.c.exchange == exchange).order_by(deliveries.c.id))
+
+
+def lease_due(work: Work, now: datetime, until: datetime, most: int) -> list[Delivery]:
+    """Take at most `most` due deliveries until `until`: each gets a higher fence, and no other worker gets it before then."""
+    columns = deliveries.c
+    due = (
+        select(columns.id)
+        .where(
+            columns.state.in_([DeliveryState.QUEUED.value, DeliveryState.SENT.value]),
+            columns.next_attempt_at <= now,
+            or_(columns.lease_until.is_(None), columns.lease_until <= now),
+        )
+        .order_by(columns.next_attempt_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(work.execute(due).scalars())
+    if not ids:
+        return []
+    work.execute(update(deliveries).where(columns.id.in_(ids)).values(lease_until=until, fence=columns.fence + 1))
+    return _all(work, select(*_COLUMNS).where(columns.id.in_(ids)).order_by(columns.id))
+
+
+def move(
+    work: Work,
+    delivery: Delivery,
+    state: DeliveryState,
+    *,
+    next_attempt_at: datetime | None = None,
+    attempts: int | None = None,
+    position: int | None = None,
+    last_error: str = "",
+) -> None:
+    """Bring a delivery into a state and give its lease up.
+
+    Raises:
+        LeaseLostError: its fence is not the stored one any more.
+    """
+    values: dict[str, object] = {"state": state.value, "lease_until": None, "last_error": last_error}
+    if next_attempt_at is not None:
+        values["next_attempt_at"] = next_attempt_at
+    if attempts is not None:
+        values["attempts"] = attempts
+    if position is not None:
+        values["position"] = position
+    moved = work.execute(
+        update(deliveries).where(deliveries.c.id == delivery.id, deliveries.c.fence == delivery.fence).values(**values)
+    )
+    if moved.rowcount != 1:
+        raise LeaseLostError(delivery.id)
+
+
+def take_positions(work: Work, recipient: str, count: int) -> int:
+    """Reserve `count` consecutive positions in a recipient's inbox; the first of them is returned.
+
+    The counter's row stays locked until commit, so positions become visible in their own order: a reader that has seen n will
+    never later find a new one at or below n.
+    """
+    columns = inbox_ends.c
+    moved = work.execute(
+        update(inbox_ends).where(columns.recipient == recipient).values(position=columns.position + count)
+    )
+    if moved.rowcount == 0:
+        work.execute(insert(inbox_ends).values(recipient=recipient, position=count))
+        return 1
+    return work.execute(select(columns.position).where(columns.recipient == recipient)).scalar_one() - count + 1
+
+
+def inbox(work: Work, recipient: str, after: int, most: int) -> list[tuple[Delivery, str, str]]:
+    """What stands in a recipient's inbox past position `after`, ascending, as (delivery, sender, message type)."""
+    rows = work.execute(
+        select(*_COLUMNS, messages.c.sender, messages.c.type)
+        .join(messages, messages.c.exchange == deliveries.c.exchange)
+        .where(deliveries.c.recipient == recipient, deliveries.c.position > after)
+        .order_by(deliveries.c.position)
+        .limit(most)
+    )
+    return [(_delivery(row), row.sender, row.type) for row in rows]
+
+
+def has_news(work: Work, recipient: str, after: int) -> bool:
+    """Whether the inbox holds anything past position `after`."""
+    end = work.execute(select(inbox_ends.c.position).where(inbox_ends.c.recipient == recipient)).scalar_one_or_none()
+    return end is not None and end > after
+
+
+def overdue(work: Work, now: datetime, most: int) -> list[Delivery]:
+    """Deliveries that the recipient's system has not confirmed by their deadline."""
+    columns = deliveries.c
+    return _all(
+        work,
+        select(*_COLUMNS)
+        .where(columns.state.in_([state.value for state in OPEN_STATES]), columns.deliver_by <= now)
+        .order_by(columns.deliver_by)
+        .limit(most),
+    )
+
+
+def unread(work: Work, now: datetime, most: int) -> list[Delivery]:
+    """Deliveries that no person has opened by their deadline and that have no evidence of it yet."""
+    columns = deliveries.c
+    return _all(
+        work,
+        select(*_COLUMNS)
+        .where(columns.state == DeliveryState.DELIVERED.value, columns.retrieve_by <= now)
+        .order_by(columns.retrieve_by)
+        .limit(most),
+    )
+
+
+def counts(work: Work) -> dict[str, int]:
+    """How many deliveries stand in each state."""
+    rows = work.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state))
+    return {state: count for state, count in rows}
+
+
+def in_state(work: Work, state: DeliveryState, most: int) -> list[Delivery]:
+    """At most `most` deliveries in a state."""
+    return _all(work, select(*_COLUMNS).where(deliveries.c.state == state.value).order_by(deliveries.c.id).limit(most))
+
+
+def record_release(work: Work, delivery: str, digest: str, version: int, decision: bytes, now: datetime) -> bool:
+    """Note that these octets were released to the recipient; says whether they were new."""
+    columns = releases.c
+    if work.execute(select(columns.digest).where(columns.delivery == delivery, columns.digest == digest)).first():
+        return False
+    work.execute(
+        insert(releases).values(delivery=delivery, digest=digest, agreement_version=version, decision=decision, released_at=now)
+    )
+    return True
+
+
+def was_released(work: Work, delivery: str, digest: str) -> bool:
+    """Whether octets with this digest were released under this delivery."""
+    columns = releases.c
+    return work.execute(select(columns.digest).where(columns.delivery == delivery, columns.digest == digest)).first() is not None
+
+
+def releases_of(work: Work, delivery: str) -> list[bytes]:
+    """The decisions under which something was released, in time order, as canonical JSON."""
+    columns = releases.c
+    return list(work.execute(select(columns.decision).where(columns.delivery == delivery).order_by(columns.released_at)).scalars())
+
+
+def _all(work: Work, statement: Select[tuple[object, ...]]) -> list[Delivery]:
+    return [_delivery(row) for row in work.execute(statement)]
+
+
+def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
+    values = {column.name: row._mapping[column.name] for column in _COLUMNS}
+    return Delivery(**{**values, "state": DeliveryState(values["state"]), "position": values["position"] or 0})

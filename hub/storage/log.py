@@ -1,0 +1,73 @@
+"""The Merkle log's tiles, its size and root, and the checkpoints that were signed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import insert, select, update
+
+from hub.storage.store import Work
+from hub.storage.tables import log_checkpoints, log_state, log_tiles
+
+_STATE = select(log_state.c.size, log_state.c.root).where(log_state.c.id == 1)
+
+
+class LogMovedError(Exception):
+    """Another sequencer extended the log first; nothing of this one's work is kept."""
+
+
+def state(work: Work) -> tuple[int, bytes]:
+    """The number of leaves and the root over them (32 bytes)."""
+    size, root = work.execute(_STATE).one()
+    return size, root
+
+
+def extend(work: Work, old_size: int, new_size: int, root: bytes) -> None:
+    """Compare-and-swap the log's size: only the one who saw `old_size` extends it.
+
+    Raises:
+        LogMovedError: the size is not `old_size` any more.
+    """
+    swapped = work.execute(
+        update(log_state).where(log_state.c.id == 1, log_state.c.size == old_size).values(size=new_size, root=root)
+    )
+    if swapped.rowcount != 1:
+        raise LogMovedError
+
+
+def read_tile(work: Work, level: int, number: int) -> bytes:
+    """The hashes of one tile, 32 bytes each and at most 256 of them; empty where there is none."""
+    columns = log_tiles.c
+    hashes = work.execute(select(columns.hashes).where(columns.level == level, columns.number == number)).scalar_one_or_none()
+    return hashes or b""
+
+
+def write_tiles(work: Work, tiles: Mapping[tuple[int, int], bytes]) -> None:
+    """Store tiles by (level, number), replacing their shorter forms."""
+    columns = log_tiles.c
+    for (level, number), hashes in tiles.items():
+        changed = work.execute(
+            update(log_tiles).where(columns.level == level, columns.number == number).values(hashes=hashes)
+        )
+        if changed.rowcount == 0:
+            work.execute(insert(log_tiles).values(level=level, number=number, hashes=hashes))
+
+
+def latest_checkpoint(work: Work) -> tuple[int, str] | None:
+    """The newest signed checkpoint as (size, note), or None before the first."""
+    columns = log_checkpoints.c
+    row = work.execute(select(columns.size, columns.note).order_by(columns.size.desc()).limit(1)).first()
+    return (row.size, row.note) if row else None
+
+
+def record_checkpoint(work: Work, size: int, note: str, now: datetime) -> None:
+    """Keep a signed checkpoint; one that is there for this size stands."""
+    if work.execute(select(log_checkpoints.c.size).where(log_checkpoints.c.size == size)).first() is None:
+        work.execute(insert(log_checkpoints).values(size=size, note=note, signed_at=now))
+
+
+def checkpoints(work: Work) -> list[tuple[int, str]]:
+    """Every checkpoint that was signed, as (size, note), ascending."""
+    columns = log_checkpoints.c
+    return [(row.size, row.note) for row in work.execute(select(columns.size, columns.note).order_by(columns.size))]

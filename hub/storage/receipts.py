@@ -1,0 +1,54 @@
+"""Receipts, each once: the hub's as the octets to sign, a partner's also as the signed form it sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, insert, select
+
+from hub.domain.receipts import Receipt, ReceiptEvent
+from hub.storage.store import Work
+from hub.storage.tables import receipts
+
+_ADD = insert(receipts)
+_COLUMNS = tuple(
+    receipts.c[name] for name in ("exchange", "recipient", "event", "issuer", "kid", "payload", "digest", "recorded_at", "jws")
+)
+_ONE = select(*_COLUMNS).where(
+    receipts.c.exchange == bindparam("of_exchange"),
+    receipts.c.recipient == bindparam("for_recipient"),
+    receipts.c.event == bindparam("of_event"),
+    receipts.c.issuer == bindparam("by_issuer"),
+)
+
+
+def add(work: Work, new: Sequence[Receipt]) -> None:
+    """Store receipts. At most one stands for each (exchange, recipient, event, issuer)."""
+    work.execute(_ADD, [{**one.__dict__, "event": one.event.value} for one in new])
+
+
+def find(work: Work, exchange: str, recipient: str, event: ReceiptEvent, issuer: str) -> Receipt | None:
+    """The one receipt of this kind, or None."""
+    row = work.execute(
+        _ONE, {"of_exchange": exchange, "for_recipient": recipient, "of_event": event.value, "by_issuer": issuer}
+    ).first()
+    return _receipt(row) if row else None
+
+
+def of_exchange(work: Work, exchange: str) -> list[Receipt]:
+    """Every receipt of an exchange, in the order in which they were recorded."""
+    return [
+        _receipt(row) for row in work.execute(select(*_COLUMNS).where(receipts.c.exchange == exchange).order_by(receipts.c.serial))
+    ]
+
+
+def by_digest(work: Work, digest: str) -> Receipt | None:
+    """The receipt whose payload has this digest, or None."""
+    row = work.execute(select(*_COLUMNS).where(receipts.c.digest == digest)).first()
+    return _receipt(row) if row else None
+
+
+def _receipt(row: object) -> Receipt:
+    values = dict(row._mapping)  # type: ignore[attr-defined]  # a SQLAlchemy row
+    values["event"] = ReceiptEvent(values["event"])
+    return Receipt(**values)

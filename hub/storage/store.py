@@ -1,0 +1,96 @@
+"""The store: reading transactions, and writing transactions that are committed in groups.
+
+Durable commits are dear (an fsync each), so concurrent callers share them: each submits one unit, a function that writes in a
+savepoint of its own. Whoever holds the lock commits for everybody who queued meanwhile; a caller is answered after the commit
+that holds its unit. A unit that fails takes nothing of the others with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from hub.storage.database import open_engine
+
+T = TypeVar("T")
+
+Work = Connection
+"""What a repository function works with: one open transaction. Services pass it on and never look inside."""
+
+MAX_UNITS_PER_COMMIT = 64
+
+
+@dataclass
+class _Submission(Generic[T]):
+    unit: Callable[[Work], T]
+    done: bool = False
+    result: list[T] = field(default_factory=list)
+    error: BaseException | None = None
+
+
+class Store:
+    """One database, shared by all threads of a process. Create it after forking, close it at the end."""
+
+    def __init__(self, url: str) -> None:
+        self.engine: Engine = open_engine(url)
+        self._snapshots = self.engine
+        if self.engine.dialect.name == "postgresql":
+            self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        self._queue: deque[_Submission[Any]] = deque()
+        self._commit_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Work]:
+        """One consistent view of the store; anything written in it is rolled back."""
+        with self._snapshots.connect() as work:
+            yield work
+
+    def write(self, unit: Callable[[Work], T]) -> T:
+        """Run one unit durably: returns its result after the commit, or raises what it raised with nothing of it kept.
+
+        A unit must have no effect outside its transaction, and must not call `write` itself.
+        """
+        submission = _Submission(unit)
+        self._queue.append(submission)
+        with self._commit_lock:
+            while not submission.done:
+                self._commit_next_group()
+        if submission.error is not None:
+            raise submission.error
+        return submission.result[0]
+
+    def _commit_next_group(self) -> None:
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_UNITS_PER_COMMIT))]
+        try:
+            with self.engine.connect().execution_options(writes=True) as work, work.begin():
+                for submission in group:
+                    _run_unit(work, submission)
+        except BaseException as error:  # the commit itself failed, so nobody's unit is kept
+            for submission in group:
+                submission.result.clear()
+                submission.error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for submission in group:
+                submission.done = True
+
+
+def _run_unit(work: Work, submission: _Submission[Any]) -> None:
+    work.exec_driver_sql("SAVEPOINT unit")
+    try:
+        submission.result.append(submission.unit(work))
+    except Exception as error:
+        work.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
+        submission.error = error
+    work.exec_driver_sql("RELEASE SAVEPOINT unit")

@@ -1,0 +1,1 @@
+"""The delivery loop, the log sequencer and the timed jobs."""
