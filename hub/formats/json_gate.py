@@ -25,8 +25,9 @@ MAX_STRUCTURE = 200_000
 MAX_INTEGER = 2**53 - 1
 _MAX_INTEGER_DIGITS = 16
 
-_NOT_AN_INTEGER = re.compile(rb"\d[.eE]|-0")
 _LONG_INTEGER = re.compile(rb"\d{16,}")
+_SIXTEEN_DIGITS = b"9" * _MAX_INTEGER_DIGITS
+_DIGITS_TO_9 = bytes.maketrans(b"012345678.E", b"999999999ee")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
@@ -88,11 +89,13 @@ def _check_depth(skeleton: bytes, max_depth: int) -> None:
 
 
 def _check_numbers(skeleton: bytes) -> None:
-    if _NOT_AN_INTEGER.search(skeleton):
+    uniform = skeleton.translate(_DIGITS_TO_9)
+    if b"9e" in uniform or b"-0" in skeleton:
         raise malformed("a number is not written as an integer")
-    for digits in _LONG_INTEGER.findall(skeleton):
-        if len(digits) > _MAX_INTEGER_DIGITS or int(digits) > MAX_INTEGER:
-            raise malformed("a number is greater than 2^53 - 1")
+    if _SIXTEEN_DIGITS in uniform:
+        for digits in _LONG_INTEGER.findall(skeleton):
+            if len(digits) > _MAX_INTEGER_DIGITS or int(digits) > MAX_INTEGER:
+                raise malformed("a number is greater than 2^53 - 1")
 
 
 def _check_names(value: object, members_written: int) -> None:
