@@ -7,8 +7,8 @@ answered with a reference number and no detail. The HTTP status of each code sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class RefusalCode(StrEnum):
@@ -62,6 +62,8 @@ class RefusalCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
+    # the log
+    BAD_PROOF = "bad_proof"
     # administration: parties, keys, agreements
     KEY_FILE_UNSAFE = "key_file_unsafe"
     INVALID_KEY = "invalid_key"
@@ -115,6 +117,7 @@ MEANINGS: dict[RefusalCode, str] = {
     RefusalCode.METHOD_NOT_ALLOWED: "This address does not accept this HTTP method.",
     RefusalCode.RATE_LIMITED: "Too many requests; try again later.",
     RefusalCode.OVERLOADED: "The hub cannot take this request now; nothing was accepted, try again later.",
+    RefusalCode.BAD_PROOF: "A checkpoint of the log, a cosignature or a Merkle proof is malformed or does not verify.",
     RefusalCode.KEY_FILE_UNSAFE: "A private key file is readable by others, or not of the expected form.",
     RefusalCode.INVALID_KEY: "The key is not one that the registry accepts.",
     RefusalCode.INVALID_PARTY: "The party entry is incomplete or contradicts the registry.",
@@ -124,8 +127,7 @@ MEANINGS: dict[RefusalCode, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One rule's result: what it looked at, under which article, and what it found.
 
     `code` is None where the rule is satisfied. `recipient` is None where the rule concerns the message as a whole.

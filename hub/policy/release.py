@@ -7,9 +7,9 @@ not operate under the agreement, and no level without a flow. Such a rule's fail
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from hub.domain.agreements import Agreement, AgreementRecord, Flow, Suspension, TrustMode, UncoveredCategory
 from hub.domain.decisions import Decision, Outcome, RecipientDecision, Removal
@@ -45,11 +45,10 @@ def decide(
     """
     header = facts.header
     agreement = record.governing(now) if record is not None and record.id == header.agreement else None
+    matter = _matter(facts, agreement) if agreement is not None else None
     findings = [*_judge_agreement(header, record, agreement, now), _judge_standing(header.sender, None, parties)]
-    matter = None
-    if agreement is not None:
-        findings += _judge_terms(header, agreement)
-        matter = _matter(facts, agreement)
+    if matter is not None:
+        findings += _judge_terms(matter)
     findings += [_judge_expiry(header, now), _judge_address_list(header)]
     refused = any(finding.code is not None for finding in findings)
     recipients = []
@@ -104,11 +103,13 @@ def _judge_term(record: AgreementRecord, agreement: Agreement, now: datetime) ->
     term = agreement.term
     ends = [end for end in (term.end, record.ended_at) if end is not None]
     end = min(ends, default=None)
-    values: _Values = (("version", str(agreement.version)), ("in_force_from", format_time(term.start)))
+    version = ("version", str(agreement.version))
+    if term.start <= now and (end is None or now < end):
+        return Finding("term", None, term.article, values=(version,))
+    values: _Values = (version, ("in_force_from", format_time(term.start)))
     if end is not None:
         values = (*values, ("in_force_until", format_time(end)))
-    holds = term.start <= now and (end is None or now < end)
-    return Finding("term", None if holds else RefusalCode.AGREEMENT_NOT_IN_FORCE, term.article, values=values)
+    return Finding("term", RefusalCode.AGREEMENT_NOT_IN_FORCE, term.article, values=values)
 
 
 def _suspension(record: AgreementRecord, agreement: Agreement, now: datetime) -> Suspension | None:
@@ -126,29 +127,27 @@ def _judge_standing(authority: str, recipient: str | None, parties: Mapping[str,
     return Finding("sender_standing" if sends else "recipient_standing", code, "", recipient, (("authority", authority),))
 
 
-def _judge_terms(header: Header, agreement: Agreement) -> Iterable[Finding]:
-    side = agreement.party_of(header.sender)
-    operators = _joined(one.article for one in agreement.operating_authorities)
-    code = None if side else RefusalCode.SENDER_NOT_OPERATING
-    yield Finding("sender_operates", code, operators, values=(("authority", header.sender),))
+def _judge_terms(matter: _Matter) -> Iterable[Finding]:
+    agreement, header = matter.agreement, matter.facts.header
+    code = None if matter.side else RefusalCode.SENDER_NOT_OPERATING
+    yield Finding("sender_operates", code, matter.operators_article, None, (("authority", header.sender),))
     code = None if header.purpose in agreement.purposes else RefusalCode.PURPOSE_NOT_ALLOWED
-    yield Finding("purpose", code, agreement.purposes_article, values=(("purpose", header.purpose),))
-    if side:
-        mapped = _level(header, agreement) is not None
-        code = None if mapped else RefusalCode.CLASSIFICATION_NOT_MAPPED
-        level = (("party", side), ("classification", header.classification))
-        yield Finding("classification", code, agreement.classification_article, values=level)
+    yield Finding("purpose", code, agreement.purposes_article, None, (("purpose", header.purpose),))
+    if matter.side:
+        code = None if matter.level is not None else RefusalCode.CLASSIFICATION_NOT_MAPPED
+        values = (("party", matter.side), ("classification", header.classification))
+        yield Finding("classification", code, agreement.classification_article, None, values)
     foreign = sorted(header.handling - agreement.handling)
     code = RefusalCode.HANDLING_NOT_COVERED if foreign else None
-    values = tuple(("handling", one.value) for one in foreign or sorted(header.handling))
-    yield Finding("handling", code, agreement.handling_article, values=values)
+    yield Finding("handling", code, agreement.handling_article, None, tuple(("handling", one) for one in foreign))
     code = None if agreement.trust is TrustMode.INSPECTED else RefusalCode.TRUST_MODE_NOT_ALLOWED
-    yield Finding("trust", code, agreement.trust_article, values=(("trust", TrustMode.INSPECTED.value),))
+    yield Finding("trust", code, agreement.trust_article, None, (("trust", agreement.trust),))
 
 
 def _judge_expiry(header: Header, now: datetime) -> Finding:
-    code = None if now < header.expires else RefusalCode.EXPIRED
-    return Finding("expiry", code, values=(("expires", format_time(header.expires)),))
+    if now < header.expires:
+        return Finding("expiry", None)
+    return Finding("expiry", RefusalCode.EXPIRED, values=(("expires", format_time(header.expires)),))
 
 
 def _judge_address_list(header: Header) -> Finding:
@@ -159,27 +158,37 @@ def _judge_address_list(header: Header) -> Finding:
 # --------------------------------------------------------------------------------------------------------- each recipient
 
 
-@dataclass(frozen=True)
-class _Matter:
-    """What is judged against the flows: the level on the common ladder (None: unmapped) and the categories that are there."""
+class _Matter(NamedTuple):
+    """A message beside the agreement that governs it.
+
+    `side` is the sender's ("": it does not operate), `level` the classification on the common ladder (None: unmapped), and
+    `categories` what the body and the attachments hold.
+    """
 
     facts: MessageFacts
     agreement: Agreement
-    operates: bool
+    operators: frozenset[str]
+    operators_article: str
+    side: str
     level: CommonLevel | None
     categories: frozenset[DataCategory]
 
 
 def _matter(facts: MessageFacts, agreement: Agreement) -> _Matter:
     header = facts.header
-    categories = frozenset(field.category for field in facts.fields if field.category is not None)
-    return _Matter(facts, agreement, agreement.operates(header.sender), _level(header, agreement), categories)
-
-
-def _level(header: Header, agreement: Agreement) -> CommonLevel | None:
-    if header.classification == UNCLASSIFIED:
-        return CommonLevel.NONE
-    return agreement.classification.get((agreement.party_of(header.sender), header.classification))
+    side = agreement.party_of(header.sender)
+    level: CommonLevel | None = CommonLevel.NONE
+    if header.classification != UNCLASSIFIED:
+        level = agreement.classification.get((side, header.classification))
+    return _Matter(
+        facts,
+        agreement,
+        frozenset([one.authority for one in agreement.operating_authorities]),
+        _joined([one.article for one in agreement.operating_authorities]),
+        side,
+        level,
+        frozenset([field.category for field in facts.fields if field.category is not None]),
+    )
 
 
 def _judge_reach(recipient: str, reachable: Collection[str]) -> Finding:
@@ -190,11 +199,10 @@ def _judge_reach(recipient: str, reachable: Collection[str]) -> Finding:
 def _judge_flows(recipient: str, matter: _Matter, findings: list[Finding]) -> tuple[Removal, ...]:
     """Append what the agreement says of this recipient to `findings`; return the fields to be taken out."""
     agreement, header = matter.agreement, matter.facts.header
-    operates = agreement.operates(recipient)
+    operates = recipient in matter.operators
     code = None if operates else RefusalCode.RECIPIENT_NOT_OPERATING
-    operators = _joined(one.article for one in agreement.operating_authorities)
-    findings.append(Finding("recipient_operates", code, operators, recipient))
-    if not (operates and matter.operates):
+    findings.append(Finding("recipient_operates", code, matter.operators_article, recipient))
+    if not (operates and matter.side):
         return ()
     directed = [
         flow
@@ -232,9 +240,9 @@ def _judge_content(recipient: str, matter: _Matter, flows: list[Flow], findings:
     width = _AUDIENCE[header.tlp]
     carrying = [flow for flow in left if width <= _AUDIENCE[flow.widest_tlp]]
     code = None if carrying else RefusalCode.TLP_TOO_WIDE
-    values = (("tlp", header.tlp.value),)
+    values = (("tlp", header.tlp),)
     if not carrying:
-        values = (*values, ("widest", max((flow.widest_tlp for flow in left), key=_AUDIENCE.__getitem__).value))
+        values = (*values, ("widest", max((flow.widest_tlp for flow in left), key=_AUDIENCE.__getitem__)))
     findings.append(Finding("tlp", code, _articles(carrying or left), recipient, values))
     return _judge_categories(recipient, matter, flows, carrying or left, findings)
 
@@ -252,14 +260,14 @@ def _judge_categories(
     leaves_something = any(field.category not in uncovered for field in fields)
     code = None if minimises and leaves_something else RefusalCode.CATEGORY_NOT_COVERED
     word = "removed" if code is None else "category"
-    findings.append(Finding("categories", code, articles, recipient, tuple((word, one.value) for one in sorted(uncovered))))
+    findings.append(Finding("categories", code, articles, recipient, tuple((word, one) for one in sorted(uncovered))))
     if code is not None:
         return ()
     return tuple(Removal(field.path, field.category, articles) for field in fields if field.category in uncovered)
 
 
-def _articles(flows: Iterable[Flow]) -> str:
-    return _joined(flow.article for flow in flows)
+def _articles(flows: Sequence[Flow]) -> str:
+    return flows[0].article if len(flows) == 1 else _joined([flow.article for flow in flows])
 
 
 def _joined(articles: Iterable[str]) -> str:
