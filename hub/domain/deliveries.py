@@ -41,7 +41,7 @@ def next_attempt(attempts: int, now: datetime) -> datetime:
 class Delivery:
     """One row of the outbox. `position` is its place in the recipient's inbox, 1 and up without gaps; 0 while not held.
 
-    `deliver_by` and `retrieve_by` are when the negative evidence is due, `reply_by` when the answer is. `last_error` is the
+    `deliver_by` and `retrieve_by` are when the negative evidence is due (None: it is issued), `reply_by` when the answer is. `last_error` is the
     code of the last failure, or "". `fence` grows with each lease: a worker whose fence is not the stored one has lost it.
     """
 
@@ -53,7 +53,7 @@ class Delivery:
     attempts: int
     next_attempt_at: datetime
     deliver_by: datetime
-    retrieve_by: datetime
+    retrieve_by: datetime | None
     reply_by: datetime
     last_error: str = ""
     fence: int = 0

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from hub.crypto.content_keys import new_nonce
-from hub.crypto.key_ring import Keyring
+from hub.crypto.keyrings import Keyring
+from hub.crypto.merkle import new_nonce
 from hub.domain.audit import AuditEntry
 from hub.domain.encoding import format_time
 from hub.formats.bodies import BodyReader
 from hub.formats.canonical_json import canonical_json
 from hub.services.clock import Clock
+from hub.services.refusal_meter import RefusalMeter
 from hub.services.registry_reader import RegistryReader
 from hub.storage import audit
 from hub.storage.store import Store, Work
@@ -43,6 +44,7 @@ class Hub:
     bodies: BodyReader
     registry: RegistryReader
     clock: Clock
+    refusals: RefusalMeter
     limits: Limits = field(default_factory=Limits)
 
     def note(self, work: Work, *entries: AuditEntry) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, delete, text
 
 from hub.storage.store import Work
-from hub.storage.tables import leases, used_tokens
+from hub.storage.tables import Instant, insert_new, used_tokens
+
+_BURN = insert_new(used_tokens)
+_TAKE_LEASE = text(
+    "INSERT INTO leases (name, holder, until, fence) VALUES (:name, :holder, :until, 1) "
+    "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until, fence = leases.fence + 1 "
+    "WHERE leases.holder = excluded.holder OR leases.until <= :now RETURNING fence"
+).bindparams(bindparam("until", type_=Instant), bindparam("now", type_=Instant))
 
 
 class AlreadyUsedError(Exception):
@@ -21,10 +27,8 @@ def burn(work: Work, issuer: str, jti: str, until: datetime) -> None:
     Raises:
         AlreadyUsedError: it was used before.
     """
-    try:
-        work.execute(insert(used_tokens).values(issuer=issuer, jti=jti, until=until))
-    except IntegrityError as error:
-        raise AlreadyUsedError from error
+    if work.execute(_BURN, {"issuer": issuer, "jti": jti, "until": until}).first() is None:
+        raise AlreadyUsedError
 
 
 def forget_expired(work: Work, now: datetime) -> int:
@@ -34,14 +38,5 @@ def forget_expired(work: Work, now: datetime) -> int:
 
 def take_lease(work: Work, name: str, holder: str, now: datetime, until: datetime) -> int | None:
     """Take or renew a named lease: its fence where `holder` now has it, None where somebody else does."""
-    columns = leases.c
-    taken = work.execute(
-        update(leases)
-        .where(columns.name == name, or_(columns.holder == holder, columns.until <= now))
-        .values(holder=holder, until=until, fence=columns.fence + 1)
-    )
-    if taken.rowcount == 0:
-        if work.execute(select(columns.name).where(columns.name == name)).first() is not None:
-            return None
-        work.execute(insert(leases).values(name=name, holder=holder, until=until, fence=1))
-    return work.execute(select(columns.fence).where(columns.name == name)).scalar_one()
+    row = work.execute(_TAKE_LEASE, {"name": name, "holder": holder, "now": now, "until": until}).first()
+    return row.fence if row else None

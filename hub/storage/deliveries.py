@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import Select, bindparam, func, insert, or_, select, update
 
 from hub.domain.deliveries import OPEN_STATES, Delivery, DeliveryState
 from hub.storage.store import Work
@@ -18,6 +20,17 @@ _COLUMNS = tuple(
                  "reply_by", "last_error", "fence")
 )  # fmt: skip
 _GET = select(*_COLUMNS).where(deliveries.c.id == bindparam("wanted"))
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was released under a delivery: base64url SHA-256 of the signed octets, and the decision as canonical JSON."""
+
+    delivery: str
+    digest: str
+    agreement_version: int
+    decision: bytes
+    released_at: datetime
 
 
 class LeaseLostError(Exception):
@@ -97,13 +110,12 @@ def take_positions(work: Work, recipient: str, count: int) -> int:
     never later find a new one at or below n.
     """
     columns = inbox_ends.c
-    moved = work.execute(
-        update(inbox_ends).where(columns.recipient == recipient).values(position=columns.position + count)
-    )
+    moved = work.execute(update(inbox_ends).where(columns.recipient == recipient).values(position=columns.position + count))
     if moved.rowcount == 0:
         work.execute(insert(inbox_ends).values(recipient=recipient, position=count))
         return 1
-    return work.execute(select(columns.position).where(columns.recipient == recipient)).scalar_one() - count + 1
+    end: int = work.execute(select(columns.position).where(columns.recipient == recipient)).scalar_one()
+    return end - count + 1
 
 
 def inbox(work: Work, recipient: str, after: int, most: int) -> list[tuple[Delivery, str, str]]:
@@ -148,10 +160,15 @@ def unread(work: Work, now: datetime, most: int) -> list[Delivery]:
     )
 
 
+def note_evidence(work: Work, delivery: Delivery, **values: datetime | DeliveryState | None) -> None:
+    """Note that negative evidence was issued: `deliver_by` (when to look again), `retrieve_by` (None: never), `state`."""
+    work.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
+
+
 def counts(work: Work) -> dict[str, int]:
     """How many deliveries stand in each state."""
     rows = work.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state))
-    return {state: count for state, count in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def in_state(work: Work, state: DeliveryState, most: int) -> list[Delivery]:
@@ -159,14 +176,12 @@ def in_state(work: Work, state: DeliveryState, most: int) -> list[Delivery]:
     return _all(work, select(*_COLUMNS).where(deliveries.c.state == state.value).order_by(deliveries.c.id).limit(most))
 
 
-def record_release(work: Work, delivery: str, digest: str, version: int, decision: bytes, now: datetime) -> bool:
+def record_release(work: Work, release: Release) -> bool:
     """Note that these octets were released to the recipient; says whether they were new."""
     columns = releases.c
-    if work.execute(select(columns.digest).where(columns.delivery == delivery, columns.digest == digest)).first():
+    if work.execute(select(columns.digest).where(columns.delivery == release.delivery, columns.digest == release.digest)).first():
         return False
-    work.execute(
-        insert(releases).values(delivery=delivery, digest=digest, agreement_version=version, decision=decision, released_at=now)
-    )
+    work.execute(insert(releases), release.__dict__)
     return True
 
 
@@ -179,13 +194,15 @@ def was_released(work: Work, delivery: str, digest: str) -> bool:
 def releases_of(work: Work, delivery: str) -> list[bytes]:
     """The decisions under which something was released, in time order, as canonical JSON."""
     columns = releases.c
-    return list(work.execute(select(columns.decision).where(columns.delivery == delivery).order_by(columns.released_at)).scalars())
+    return list(
+        work.execute(select(columns.decision).where(columns.delivery == delivery).order_by(columns.released_at)).scalars()
+    )
 
 
-def _all(work: Work, statement: Select[tuple[object, ...]]) -> list[Delivery]:
+def _all(work: Work, statement: Select[Any]) -> list[Delivery]:
     return [_delivery(row) for row in work.execute(statement)]
 
 
-def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
+def _delivery(row: Any) -> Delivery:
     values = {column.name: row._mapping[column.name] for column in _COLUMNS}
     return Delivery(**{**values, "state": DeliveryState(values["state"]), "position": values["position"] or 0})

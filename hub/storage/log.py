@@ -47,9 +47,7 @@ def write_tiles(work: Work, tiles: Mapping[tuple[int, int], bytes]) -> None:
     """Store tiles by (level, number), replacing their shorter forms."""
     columns = log_tiles.c
     for (level, number), hashes in tiles.items():
-        changed = work.execute(
-            update(log_tiles).where(columns.level == level, columns.number == number).values(hashes=hashes)
-        )
+        changed = work.execute(update(log_tiles).where(columns.level == level, columns.number == number).values(hashes=hashes))
         if changed.rowcount == 0:
             work.execute(insert(log_tiles).values(level=level, number=number, hashes=hashes))
 

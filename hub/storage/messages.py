@@ -90,5 +90,3 @@ def everything(work: Work, after: str, most: int) -> list[MessageRow]:
     """At most `most` messages in order of their exchange ids, after the one named ("" for the first)."""
     rows = work.execute(select(messages).where(messages.c.exchange > after).order_by(messages.c.exchange).limit(most))
     return [MessageRow(**row._mapping) for row in rows]
-
-

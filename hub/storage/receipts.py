@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import bindparam, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from hub.domain.receipts import Receipt, ReceiptEvent
 from hub.storage.store import Work
@@ -22,9 +23,20 @@ _ONE = select(*_COLUMNS).where(
 )
 
 
+class ReceiptExistsError(Exception):
+    """This exchange has a receipt for this recipient, event and issuer already."""
+
+
 def add(work: Work, new: Sequence[Receipt]) -> None:
-    """Store receipts. At most one stands for each (exchange, recipient, event, issuer)."""
-    work.execute(_ADD, [{**one.__dict__, "event": one.event.value} for one in new])
+    """Store receipts. At most one stands for each (exchange, recipient, event, issuer).
+
+    Raises:
+        ReceiptExistsError: one of them stands already.
+    """
+    try:
+        work.execute(_ADD, [{**one.__dict__, "event": one.event.value} for one in new])
+    except IntegrityError as error:
+        raise ReceiptExistsError from error
 
 
 def find(work: Work, exchange: str, recipient: str, event: ReceiptEvent, issuer: str) -> Receipt | None:
@@ -38,7 +50,8 @@ def find(work: Work, exchange: str, recipient: str, event: ReceiptEvent, issuer:
 def of_exchange(work: Work, exchange: str) -> list[Receipt]:
     """Every receipt of an exchange, in the order in which they were recorded."""
     return [
-        _receipt(row) for row in work.execute(select(*_COLUMNS).where(receipts.c.exchange == exchange).order_by(receipts.c.serial))
+        _receipt(row)
+        for row in work.execute(select(*_COLUMNS).where(receipts.c.exchange == exchange).order_by(receipts.c.serial))
     ]
 
 

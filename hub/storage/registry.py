@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import func, insert, select, tuple_, update
 
+from hub.domain.agreements import Agreement
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.storage.store import Work
 from hub.storage.tables import agreement_events, agreement_signatures, agreements, keys, parties, registry_state
@@ -58,7 +59,8 @@ class RegistryRows:
 
 def current_version(work: Work) -> int:
     """The registry's version in this transaction."""
-    return work.execute(_CURRENT).scalar_one()
+    version: int = work.execute(_CURRENT).scalar_one()
+    return version
 
 
 def require_version(work: Work, version: int) -> None:
@@ -136,21 +138,23 @@ def _record_document(work: Work, table: object, key: dict[str, str], document: b
     return True
 
 
-def record_agreement(work: Work, agreement_id: str, version: int, canonical: bytes, digest: str, now: datetime) -> bool:
+def record_agreement(work: Work, agreement: Agreement, now: datetime) -> bool:
     """Record one version of an agreement; says whether it was new.
 
     Raises:
         Refusal: VERSION_IS_IMMUTABLE where this version is recorded with other content.
     """
     known = work.execute(
-        select(agreements.c.digest).where(agreements.c.id == agreement_id, agreements.c.version == version)
+        select(agreements.c.digest).where(agreements.c.id == agreement.id, agreements.c.version == agreement.version)
     ).scalar_one_or_none()
-    if known == digest:
+    if known == agreement.digest:
         return False
     if known is not None:
         raise Refusal(RefusalCode.VERSION_IS_IMMUTABLE)
     work.execute(
-        insert(agreements).values(id=agreement_id, version=version, canonical=canonical, digest=digest, recorded_at=now)
+        insert(agreements).values(
+            id=agreement.id, version=agreement.version, canonical=agreement.canonical, digest=agreement.digest, recorded_at=now
+        )
     )
     _raise_version(work)
     return True

@@ -90,7 +90,7 @@ def _run_unit(work: Work, submission: _Submission[Any]) -> None:
     work.exec_driver_sql("SAVEPOINT unit")
     try:
         submission.result.append(submission.unit(work))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a unit raises is its caller's
         work.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
         submission.error = error
     work.exec_driver_sql("RELEASE SAVEPOINT unit")

@@ -18,8 +18,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     TypeDecorator,
     UniqueConstraint,
+    bindparam,
+    text,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,11 +34,11 @@ class Instant(TypeDecorator[datetime]):
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's interface  # noqa: ARG002 - the interface's
         """Aware datetime to microseconds."""
         return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's interface  # noqa: ARG002 - the interface's
         """Microseconds to aware datetime in UTC."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
@@ -148,7 +151,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", Instant, nullable=False),
     Column("deliver_by", Instant, nullable=False),
-    Column("retrieve_by", Instant, nullable=False),
+    Column("retrieve_by", Instant, nullable=True),
     Column("reply_by", Instant, nullable=False),
     Column("lease_until", Instant, nullable=True),
     Column("fence", BigInteger, nullable=False),
@@ -252,3 +255,14 @@ leases = Table(
     Column("until", Instant, nullable=False),
     Column("fence", BigInteger, nullable=False),
 )
+
+
+def insert_new(table: Table) -> TextClause:
+    """An insert of one whole row that gives way where a row with its key is there: it returns a row only if it inserted one.
+
+    Unlike a failed insert it leaves the transaction usable on PostgreSQL, and it waits for whoever is inserting the same.
+    """
+    names = table.columns.keys()
+    values = ", ".join(f":{name}" for name in names)
+    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING RETURNING 1"  # noqa: S608 - our own names
+    return text(statement).bindparams(*(bindparam(column.name, type_=column.type) for column in table.columns))
