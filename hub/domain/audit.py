@@ -34,6 +34,7 @@ class AuditEvent(StrEnum):
     KEY_STATE_CHANGED = "key.state_changed"
     AGREEMENT_RECORDED = "agreement.recorded"
     AGREEMENT_SIGNED = "agreement.signed"
+    AGREEMENT_READ = "agreement.read"
     AGREEMENT_SUSPENDED = "agreement.suspended"
     AGREEMENT_RESUMED = "agreement.resumed"
     AGREEMENT_ENDED = "agreement.ended"
