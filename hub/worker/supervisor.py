@@ -1,0 +1,96 @@
+"""One command, several processes: started together, started again when one dies, stopped together."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+_LOOK_SECONDS = 0.2
+_RESTART_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_log = structlog.get_logger("hub.supervisor")
+
+
+@dataclass
+class _Child:
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    start_after: float = field(default_factory=time.monotonic)
+
+
+def supervise(
+    commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], stop: threading.Event, stop_within_seconds: float
+) -> None:
+    """Keep one process of each command running until `stop` is set; then end them all and wait for them.
+
+    A process that ends by itself is started again after a second. Must run in the main thread: a child dies with the thread
+    that started it.
+
+    Args:
+        commands: name to argument vector.
+        environment: of the children.
+        stop: set by a signal handler.
+        stop_within_seconds: how long the children may take to end before they are killed.
+    """
+    children = [_Child(name, command) for name, command in commands.items()]
+    try:
+        while not stop.wait(_LOOK_SECONDS):
+            for child in children:
+                _keep_running(child, environment)
+    finally:
+        _end(children, stop_within_seconds)
+
+
+def _keep_running(child: _Child, environment: Mapping[str, str]) -> None:
+    if child.process is not None:
+        status = child.process.poll()
+        if status is None:
+            return
+        _log.error("process ended", process=child.name, status=status)
+        child.process, child.start_after = None, time.monotonic() + _RESTART_SECONDS
+    if time.monotonic() >= child.start_after:
+        child.process = subprocess.Popen(child.command, env=dict(environment))  # noqa: S603 - our own commands, no shell
+        _log.info("process started", process=child.name, pid=child.process.pid)
+
+
+def _end(children: Sequence[_Child], within_seconds: float) -> None:
+    running = [child.process for child in children if child.process is not None]
+    for process in running:
+        process.terminate()
+    last = time.monotonic() + within_seconds
+    for process in running:
+        try:
+            process.wait(max(0.0, last - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT set `stop`: the running round, or request, is finished first."""
+
+    def ask(_number: int, _frame: Any) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+
+
+def end_with(supervisor: int | None) -> None:
+    """Ask the kernel to end this process when `supervisor`, which started it, ends, however that ends. Linux only."""
+    if supervisor is None or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:  # it ended before the kernel was asked
+        os.kill(os.getpid(), signal.SIGTERM)
