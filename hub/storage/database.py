@@ -6,9 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 POOL_SIZE = 24
+_GIVEN_WAY = frozenset({"40001", "40P01"})  # SQLSTATE: serialisation failure, deadlock detected
 
 
 def open_engine(url: str) -> Engine:
@@ -55,3 +57,8 @@ def _open_postgresql(url: str) -> Engine:
     except ImportError as error:
         raise RuntimeError("install accord-hub[postgres]") from error
     return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True)
+
+
+def has_given_way(error: BaseException) -> bool:
+    """Whether PostgreSQL broke off a transaction in favour of a concurrent one, so that doing the same again may succeed."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _GIVEN_WAY

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import Select, bindparam, func, insert, or_, select, text, update
 
 from hub.domain.deliveries import OPEN_STATES, Delivery, DeliveryState
 from hub.storage.store import Work
-from hub.storage.tables import deliveries, inbox_ends, messages, releases
+from hub.storage.tables import deliveries, inbox_ends, insert_new, messages, releases
 
 _ADD = insert(deliveries)
 _COLUMNS = tuple(
@@ -19,6 +19,11 @@ _COLUMNS = tuple(
     for name in ("id", "exchange", "recipient", "state", "position", "attempts", "next_attempt_at", "deliver_by", "retrieve_by",
                  "reply_by", "last_error", "fence")
 )  # fmt: skip
+_TAKE_POSITIONS = text(
+    "INSERT INTO inbox_ends (recipient, position) VALUES (:recipient, :count) "
+    "ON CONFLICT (recipient) DO UPDATE SET position = inbox_ends.position + excluded.position RETURNING position"
+)
+_RELEASE = insert_new(releases)
 _GET = select(*_COLUMNS).where(deliveries.c.id == bindparam("wanted"))
 
 
@@ -109,12 +114,7 @@ def take_positions(work: Work, recipient: str, count: int) -> int:
     The counter's row stays locked until commit, so positions become visible in their own order: a reader that has seen n will
     never later find a new one at or below n.
     """
-    columns = inbox_ends.c
-    moved = work.execute(update(inbox_ends).where(columns.recipient == recipient).values(position=columns.position + count))
-    if moved.rowcount == 0:
-        work.execute(insert(inbox_ends).values(recipient=recipient, position=count))
-        return 1
-    end: int = work.execute(select(columns.position).where(columns.recipient == recipient)).scalar_one()
+    end: int = work.execute(_TAKE_POSITIONS, {"recipient": recipient, "count": count}).scalar_one()
     return end - count + 1
 
 
@@ -178,11 +178,7 @@ def in_state(work: Work, state: DeliveryState, most: int) -> list[Delivery]:
 
 def record_release(work: Work, release: Release) -> bool:
     """Note that these octets were released to the recipient; says whether they were new."""
-    columns = releases.c
-    if work.execute(select(columns.digest).where(columns.delivery == release.delivery, columns.digest == release.digest)).first():
-        return False
-    work.execute(insert(releases), release.__dict__)
-    return True
+    return work.execute(_RELEASE, release.__dict__).first() is not None
 
 
 def was_released(work: Work, delivery: str, digest: str) -> bool:

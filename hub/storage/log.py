@@ -8,9 +8,11 @@ from datetime import datetime
 from sqlalchemy import insert, select, update
 
 from hub.storage.store import Work
-from hub.storage.tables import log_checkpoints, log_state, log_tiles
+from hub.storage.tables import insert_new, log_checkpoints, log_state, log_tiles
 
 _STATE = select(log_state.c.size, log_state.c.root).where(log_state.c.id == 1)
+_KEEP_CHECKPOINT = insert_new(log_checkpoints)
+_SEQUENCER = 0x4C4F47  # the advisory lock of whoever extends the log
 
 
 class LogMovedError(Exception):
@@ -21,6 +23,17 @@ def state(work: Work) -> tuple[int, bytes]:
     """The number of leaves and the root over them (32 bytes)."""
     size, root = work.execute(_STATE).one()
     return size, root
+
+
+def lead(work: Work) -> bool:
+    """Whether this writing transaction is the one that works on the log now; if so it is until it ends.
+
+    Elects a leader at once and anew for each transaction, so that nothing is left behind by one that dies. On SQLite a writing
+    transaction is alone in any case. What keeps two leaders from forking the log is `extend`, not this.
+    """
+    if work.dialect.name != "postgresql":
+        return True
+    return bool(work.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (_SEQUENCER,)).scalar_one())
 
 
 def extend(work: Work, old_size: int, new_size: int, root: bytes) -> None:
@@ -61,8 +74,7 @@ def latest_checkpoint(work: Work) -> tuple[int, str] | None:
 
 def record_checkpoint(work: Work, size: int, note: str, now: datetime) -> None:
     """Keep a signed checkpoint; one that is there for this size stands."""
-    if work.execute(select(log_checkpoints.c.size).where(log_checkpoints.c.size == size)).first() is None:
-        work.execute(insert(log_checkpoints).values(size=size, note=note, signed_at=now))
+    work.execute(_KEEP_CHECKPOINT, {"size": size, "note": note, "signed_at": now})
 
 
 def checkpoints(work: Work) -> list[tuple[int, str]]:

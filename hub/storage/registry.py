@@ -17,6 +17,7 @@ from hub.storage.store import Work
 from hub.storage.tables import agreement_events, agreement_signatures, agreements, keys, parties, registry_state
 
 _CURRENT = select(registry_state.c.version).where(registry_state.c.id == 1)
+_HELD_STILL = _CURRENT.with_for_update(read=True)
 
 
 class RegistryMovedError(Exception):
@@ -69,7 +70,7 @@ def require_version(work: Work, version: int) -> None:
     Raises:
         RegistryMovedError: it changed since.
     """
-    if work.execute(_CURRENT.with_for_update(read=True)).scalar_one() != version:
+    if work.execute(_HELD_STILL).scalar_one() != version:
         raise RegistryMovedError
 
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from hub.storage.database import open_engine
+from hub.storage.database import has_given_way, open_engine
 
 T = TypeVar("T")
 
@@ -24,6 +24,7 @@ Work = Connection
 """What a repository function works with: one open transaction. Services pass it on and never look inside."""
 
 MAX_UNITS_PER_COMMIT = 64
+MAX_TRIES = 5
 
 
 @dataclass
@@ -58,16 +59,25 @@ class Store:
     def write(self, unit: Callable[[Work], T]) -> T:
         """Run one unit durably: returns its result after the commit, or raises what it raised with nothing of it kept.
 
-        A unit must have no effect outside its transaction, and must not call `write` itself.
+        A unit must have no effect outside its transaction, and must not call `write` itself. It is run again where another
+        node's transaction crossed it (two groups that lock the same rows in another order).
         """
+        submission = self._submit(unit)
+        for _ in range(MAX_TRIES - 1):
+            if submission.error is None or not has_given_way(submission.error):
+                break
+            submission = self._submit(unit)
+        if submission.error is not None:
+            raise submission.error
+        return submission.result[0]
+
+    def _submit(self, unit: Callable[[Work], T]) -> _Submission[T]:
         submission = _Submission(unit)
         self._queue.append(submission)
         with self._commit_lock:
             while not submission.done:
                 self._commit_next_group()
-        if submission.error is not None:
-            raise submission.error
-        return submission.result[0]
+        return submission
 
     def _commit_next_group(self) -> None:
         group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_UNITS_PER_COMMIT))]
