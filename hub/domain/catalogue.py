@@ -78,13 +78,14 @@ class Condition:
     """What must hold of one field: `path` leads to it from the group whose rule this is.
 
     `values` None asks only whether the field is `present`. Else the field is present and its value is one of `values`, or none of
-    them where `negated`; for a field with many values: at least one of its values, or not one.
+    them where `negated`; for a field with `many` values: at least one of its values, or not one.
     """
 
     path: tuple[str, ...]
     present: bool = True
     values: tuple[str | bool, ...] | None = None
     negated: bool = False
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,9 @@ class Group:
 class Field:
     """One field. `at_least` and `at_most` count its values; `many` says whether it is an array on the wire.
 
-    `category` is its own; None means that of the nearest group around it that has one. `max_length` counts characters. `minimum` and
-    `maximum` bound an integer. `codes` is set for the kind code, `group` for the kind group. `standard` names its origin.
+    `category` is its own; None means that of the nearest group around it that has one. `max_length` counts characters.
+    `minimum` and `maximum` bound an integer. `codes` is set for the kind code, `group` for the kind group. `standard` names
+    its origin.
     """
 
     name: str

@@ -21,6 +21,8 @@ class DataCategory(StrEnum):
     INTELLIGENCE = "intelligence"
     CONTACT = "contact"
 
+    __hash__ = str.__hash__  # the enum's own is a Python function, and a decision hashes the category of every field
+
 
 class Urgency(StrEnum):
     """Reply classes of Directive (EU) 2023/977 article 5 and, for N, Framework Decision 2006/960/JHA article 4."""
@@ -72,13 +74,15 @@ UNCLASSIFIED = "none"
 class Attachment:
     """What the signed header says of one attachment: SHA-256 (base64url) of its octets, media type, size in bytes.
 
-    `content` is the standard base64 of an inline attachment, at most 1 MiB decoded.
+    `category` is what the sender says the file holds, so that it is released or removed like a field. `content` is the standard
+    base64 of an inline attachment, at most 1 MiB decoded.
     """
 
     name: str
     media_type: str
     sha256: str
     size: int
+    category: DataCategory
     content: str = ""
 
 
