@@ -1,7 +1,8 @@
 """Private keys at rest: files of mode 0600, each under a passphrase.
 
 Every private key here is 32 octets: the P-256 scalar, an Ed25519, ML-DSA-44 or hybrid seed, or a storage key. P-256 and Ed25519
-are written as encrypted PKCS#8, which other tools read; seeds as JSON with scrypt and AES-256-GCM.
+are written as encrypted PKCS#8, which other tools read; seeds as JSON. Both with scrypt: cryptography's own PKCS#8 encryption
+takes 2,048 rounds of PBKDF2, and the weakest file would give away the passphrase of all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hub.crypto.content_keys import StorageKey
@@ -33,7 +35,12 @@ from hub.domain.refusals import Refusal, RefusalCode
 SECRET_OCTETS = 32
 MAX_KEY_FILE_BYTES = 16 * 1024
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_SCRYPT_COST = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26}  # 32 MiB, about 0.1 s
+_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 1  # 16 MiB and 0.06 s; OpenSSL refuses a file that takes twice as much
+_SALT_OCTETS, _NONCE_OCTETS, _BLOCK_OCTETS = 16, 12, 16
+_SEQUENCE, _OCTET_STRING, _INTEGER, _OID = 0x30, 0x04, 0x02, 0x06
+_PBES2 = bytes.fromhex("2a864886f70d01050d")
+_SCRYPT = bytes.fromhex("2b06010401da47040b")  # RFC 7914 section 7
+_AES_256_CBC = bytes.fromhex("60864801650304012a")
 _FILE_FORM = "accord-key-1"
 
 
@@ -209,8 +216,30 @@ _AS_PKCS8 = frozenset({KeyAlgorithm.ES256, KeyAlgorithm.ECDH_ES, KeyAlgorithm.ED
 def _write_pkcs8(key: PrivateKey, passphrase: bytes) -> bytes:
     is_ed25519 = key.algorithm is KeyAlgorithm.ED25519
     private = ed25519.Ed25519PrivateKey.from_private_bytes(key.secret) if is_ed25519 else _p256(key.secret)
-    encryption = serialization.BestAvailableEncryption(passphrase)
-    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    plain = private.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    body = base64.encodebytes(_encrypt_pkcs8(plain, passphrase))
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n" + body + b"-----END ENCRYPTED PRIVATE KEY-----\n"
+
+
+def _encrypt_pkcs8(plain: bytes, passphrase: bytes) -> bytes:
+    """EncryptedPrivateKeyInfo (RFC 5958 section 3) with PBES2 (RFC 8018), scrypt and AES-256-CBC."""
+    salt, iv = secrets.token_bytes(_SALT_OCTETS), secrets.token_bytes(_BLOCK_OCTETS)
+    cost = (_der(_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big")) for number in (_SCRYPT_N, _SCRYPT_R, _SCRYPT_P))
+    derivation = _der(_SEQUENCE, _der(_OID, _SCRYPT), _der(_SEQUENCE, _der(_OCTET_STRING, salt), *cost))
+    cipher = _der(_SEQUENCE, _der(_OID, _AES_256_CBC), _der(_OCTET_STRING, iv))
+    scheme = _der(_SEQUENCE, _der(_OID, _PBES2), _der(_SEQUENCE, derivation, cipher))
+    padding = _BLOCK_OCTETS - len(plain) % _BLOCK_OCTETS
+    encryptor = Cipher(algorithms.AES256(_stretch(passphrase, salt)), modes.CBC(iv)).encryptor()
+    encrypted = encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+    return _der(_SEQUENCE, scheme, _der(_OCTET_STRING, encrypted))
+
+
+def _der(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = len(content).to_bytes(len(content).bit_length() // 8 + 1, "big")  # of one octet below 128, else with a length first
+    long_size = size.lstrip(b"\0")
+    length = size if len(size) == 1 else bytes([0x80 | len(long_size)]) + long_size
+    return bytes([tag]) + length + content
 
 
 def _read_pkcs8(octets: bytes, algorithm: KeyAlgorithm, passphrase: bytes) -> bytes:
@@ -225,8 +254,8 @@ def _read_pkcs8(octets: bytes, algorithm: KeyAlgorithm, passphrase: bytes) -> by
 
 
 def _write_seed(key: PrivateKey, passphrase: bytes) -> bytes:
-    salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
-    sealed = _seed_cipher(passphrase, salt).encrypt(nonce, key.secret, _seed_aad(key.algorithm))
+    salt, nonce = secrets.token_bytes(_SALT_OCTETS), secrets.token_bytes(_NONCE_OCTETS)
+    sealed = AESGCM(_stretch(passphrase, salt)).encrypt(nonce, key.secret, _seed_aad(key.algorithm))
     parts = {name: base64.b64encode(value).decode() for name, value in (("salt", salt), ("nonce", nonce), ("sealed", sealed))}
     return (json.dumps({"form": _FILE_FORM, "algorithm": key.algorithm, **parts}, indent=2) + "\n").encode()
 
@@ -234,14 +263,14 @@ def _write_seed(key: PrivateKey, passphrase: bytes) -> bytes:
 def _read_seed(octets: bytes, algorithm: KeyAlgorithm, passphrase: bytes) -> bytes:
     members = json.loads(octets)
     salt, nonce, sealed = (base64.b64decode(members[name], validate=True) for name in ("salt", "nonce", "sealed"))
-    secret = _seed_cipher(passphrase, salt).decrypt(nonce, sealed, _seed_aad(algorithm))
+    secret = AESGCM(_stretch(passphrase, salt)).decrypt(nonce, sealed, _seed_aad(algorithm))
     if len(secret) != SECRET_OCTETS:
         raise ValueError("another length")
     return secret
 
 
-def _seed_cipher(passphrase: bytes, salt: bytes) -> AESGCM:
-    return AESGCM(hashlib.scrypt(passphrase, salt=salt, dklen=32, **_SCRYPT_COST))
+def _stretch(passphrase: bytes, salt: bytes) -> bytes:
+    return hashlib.scrypt(passphrase, salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P, dklen=32)
 
 
 def _seed_aad(algorithm: KeyAlgorithm) -> bytes:

@@ -36,7 +36,7 @@ class Keyring:
 
     @classmethod
     def load(cls, directory: Path, passphrase: bytes) -> Keyring:
-        """Read the manifest and every private key in it that is not revoked. About 0.1 s for each seed.
+        """Read the manifest and every private key in it that is not revoked. About 0.06 s for each.
 
         Raises:
             Refusal: KEY_FILE_UNSAFE, INVALID_KEY.
@@ -53,6 +53,16 @@ class Keyring:
     def signing_key(self, now: datetime, owner: str = "") -> SigningKey:
         """The current ES256 key for documents: one's own, or that of an organisation for which it is kept."""
         return self._signing[self._current(HeldKeyUse.SIGNING, now, owner).kid]
+
+    def held_signing_key(self, kid: str) -> SigningKey:
+        """The ES256 key with this id, whether or not it is current: to sign again what it signed before.
+
+        Raises:
+            HubFault: there is none.
+        """
+        if kid not in self._signing:
+            raise HubFault("the signing key of something stored is not in the keyring")
+        return self._signing[kid]
 
     def token_key(self, now: datetime) -> SigningKey:
         """The current ES256 key for access tokens."""
