@@ -1,4 +1,4 @@
-"""What a decision was made from, and the decision itself, as canonical JSON: kept in the clear, so it holds no value.
+"""What a decision was made from, and the decision itself, as JSON: kept in the clear, so it holds no value.
 
 From the facts any decision can be made again years later without decrypting the message. Free text, the salt and the names of
 attachments are left out: none of them bears on a decision.
@@ -14,7 +14,6 @@ from hub.domain.decisions import Decision
 from hub.domain.encoding import format_time, parse_time
 from hub.domain.messages import DataCategory, Handling, Header, MessageFacts, PresentField, Tlp, Urgency
 from hub.domain.refusals import Finding
-from hub.formats.canonical_json import canonical_json
 
 _PLAIN = (
     "v", "id", "type", "schema", "sender", "agreement", "purpose", "classification", "language",
@@ -23,7 +22,7 @@ _PLAIN = (
 
 
 def write_facts(facts: MessageFacts) -> bytes:
-    """The facts as canonical JSON; `fields` are [path, category or null, sealed]."""
+    """The facts as JSON; `fields` are [path, category or null, sealed]."""
     header = facts.header
     members: dict[str, object] = {name: getattr(header, name) for name in _PLAIN if getattr(header, name) != ""}
     members.update(
@@ -34,8 +33,8 @@ def write_facts(facts: MessageFacts) -> bytes:
         tlp=header.tlp.value,
         handling=sorted(header.handling),
     )
-    fields = [[one.path, one.category and one.category.value, one.sealed] for one in facts.fields]
-    return canonical_json({"header": members, "fields": fields})
+    fields = [(one.path, one.category, one.sealed) for one in facts.fields]
+    return orjson.dumps({"header": members, "fields": fields})
 
 
 def read_facts(octets: bytes) -> MessageFacts:

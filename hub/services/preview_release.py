@@ -30,8 +30,9 @@ def preview_release(hub: Hub, caller: Caller, octets: bytes, media_type: str) ->
     Raises:
         Refusal: what steps 2 to 5 and 8 of `receive_message` raise; SENDER_MISMATCH where the sender is not the caller.
     """
-    arrival = note_arrival(hub, octets, media_type)
-    verified = verify_signature(hub, identify_sender(hub, unseal(hub, open_envelope(hub, arrival))))
+    signed = unseal(hub, open_envelope(hub, note_arrival(hub, octets, media_type)))
+    with hub.store.reading() as work:
+        verified = verify_signature(hub, identify_sender(hub, work, signed))
     if verified.header.sender != caller.authority:
         raise Refusal(RefusalCode.SENDER_MISMATCH, "a party previews its own messages")
     typed = read_body(hub, FreshMessage(verified))

@@ -39,7 +39,7 @@ from hub.storage.registry import RegistryMovedError, require_version
 from hub.storage.store import Work
 
 ENVELOPE_MEDIA_TYPE = "application/jose+json"
-MAX_REGISTRY_MOVES = 5
+MAX_RACES = 5
 
 
 @dataclass(frozen=True)
@@ -142,31 +142,23 @@ def receive_message(hub: Hub, octets: bytes, media_type: str) -> IssuedReceipt:
     try:
         envelope = open_envelope(hub, arrival)
         signed = unseal(hub, envelope)
-        for _ in range(MAX_REGISTRY_MOVES):
-            identified = identify_sender(hub, signed)
-            verified = verify_signature(hub, identified)
-            signer = verified.header.sender
-            try:
-                return _accept(hub, verified)
-            except RegistryMovedError:
-                continue
-        raise HubFault("the registry kept changing")
+        for _ in range(MAX_RACES):
+            with hub.store.reading() as work:
+                verified = verify_signature(hub, identify_sender(hub, work, signed))
+                signer = verified.header.sender
+                found = recognise_repeat(work, verified)
+                if isinstance(found, Receipt):
+                    break
+                releasable = decide_release(work, read_body(hub, check_freshness(hub, found)))
+            receipt = record_acceptance(hub, releasable)
+            if receipt is not None:
+                return issue_receipt(hub, receipt)
+        else:
+            raise HubFault("the registry, or this message, kept changing")
+        return _give_again(hub, verified, found)
     except Refusal as refusal:
         record_refusal(hub, arrival, signer, refusal)
         raise
-
-
-def _accept(hub: Hub, verified: VerifiedMessage) -> IssuedReceipt:
-    found = recognise_repeat(hub, verified)
-    if isinstance(found, Receipt):
-        return _give_again(hub, verified, found)
-    fresh = check_freshness(hub, found)
-    typed = read_body(hub, fresh)
-    releasable = decide_release(hub, typed)
-    receipt = record_acceptance(hub, releasable)
-    if receipt is None:  # the same message won the race on another thread or node
-        return _accept(hub, verified)
-    return issue_receipt(hub, receipt)
 
 
 def note_arrival(hub: Hub, octets: bytes, media_type: str) -> Arrival:
@@ -206,14 +198,13 @@ def unseal(hub: Hub, unverified: UnverifiedEnvelope) -> SignedOctets:
     return SignedOctets(envelope, octets, jws.parse_general(octets, jws.MESSAGE_ALONE), unverified.arrival.at)
 
 
-def identify_sender(hub: Hub, signed: SignedOctets) -> IdentifiedOctets:
+def identify_sender(hub: Hub, work: Work, signed: SignedOctets) -> IdentifiedOctets:
     """Step 4. Find the signing key in the registry by its id: never in the message.
 
     Raises:
         Refusal: UNKNOWN_SENDER, KEY_NOT_VALID, WRONG_PROFILE.
     """
-    with hub.store.reading() as work:
-        registry = hub.registry.at(work)
+    registry = hub.registry.at(work)
     key = registry.keys.get(signed.jws.elements[0].header.kid)
     sender = registry.parties.get(key.owner) if key else None
     if key is None or sender is None:
@@ -247,20 +238,19 @@ def verify_signature(hub: Hub, identified: IdentifiedOctets) -> VerifiedMessage:
     return VerifiedMessage(signed.octets, digest, header, document["body"], identified.registry, signed.arrived_at)
 
 
-def recognise_repeat(hub: Hub, verified: VerifiedMessage) -> NewMessage | Receipt:
+def recognise_repeat(work: Work, verified: VerifiedMessage) -> NewMessage | Receipt:
     """Step 6. A message that was accepted before gives its first receipt.
 
     Raises:
         Refusal: MESSAGE_ID_REUSED where the id was used for other content.
     """
-    with hub.store.reading() as work:
-        claim = messages.find_claim(work, verified.header.sender, verified.header.id)
-        if claim is None:
-            return NewMessage(verified)
-        exchange, digest = claim
-        if digest != verified.digest:
-            raise Refusal(RefusalCode.MESSAGE_ID_REUSED)
-        first = receipts.find(work, exchange, "", ReceiptEvent.ACCEPTED, HUB_PARTY)
+    claim = messages.find_claim(work, verified.header.sender, verified.header.id)
+    if claim is None:
+        return NewMessage(verified)
+    exchange, digest = claim
+    if digest != verified.digest:
+        raise Refusal(RefusalCode.MESSAGE_ID_REUSED)
+    first = receipts.find(work, exchange, "", ReceiptEvent.ACCEPTED, HUB_PARTY)
     if first is None:
         raise HubFault("an accepted message without its receipt")
     return first
@@ -291,7 +281,7 @@ def read_body(hub: Hub, fresh: FreshMessage) -> TypedMessage:
     return TypedMessage(verified, MessageFacts(verified.header, fields))
 
 
-def decide_release(hub: Hub, typed: TypedMessage) -> ReleasableMessage:
+def decide_release(work: Work, typed: TypedMessage) -> ReleasableMessage:
     """Step 9. Ask the one agreement that the message names.
 
     Raises:
@@ -302,8 +292,7 @@ def decide_release(hub: Hub, typed: TypedMessage) -> ReleasableMessage:
     if not decision.allows:
         raise Refusal(decision.failures[0].code or RefusalCode.NO_AGREEMENT, findings=decision.failures)
     if header.case or header.in_reply_to:
-        with hub.store.reading() as work:
-            threads = messages.thread_agreements(work, header.case, header.in_reply_to, header.sender)
+        threads = messages.thread_agreements(work, header.case, header.in_reply_to, header.sender)
         if threads != {header.agreement}:
             raise Refusal(RefusalCode.CASE_AGREEMENT_MISMATCH)
     return ReleasableMessage(verified, typed.facts, decision)
@@ -322,11 +311,8 @@ def record_acceptance(hub: Hub, releasable: ReleasableMessage) -> Receipt | None
     """Step 10. One transaction for everything that acceptance is.
 
     Returns:
-        The planned receipt, or None where the same message was accepted in between by somebody else.
-
-    Raises:
-        Refusal: MESSAGE_ID_REUSED where other content took the id in between.
-        RegistryMovedError: the registry changed since the decision.
+        The planned receipt, or None where the registry changed since the decision or the message id was taken in between: then
+        everything from step 4 on is looked at again.
     """
     verified, header, now = releasable.verified, releasable.verified.header, releasable.verified.arrived_at
     subject = Subject(new_uuid7(now), header.sender, header.id, verified.digest)
@@ -359,9 +345,7 @@ def record_acceptance(hub: Hub, releasable: ReleasableMessage) -> Receipt | None
 
     try:
         hub.store.write(unit)
-    except Refusal as refusal:
-        if refusal.code is not RefusalCode.MESSAGE_ID_REUSED:
-            raise
+    except (RegistryMovedError, messages.IdTakenError):
         return None
     return receipt
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from sqlalchemy import bindparam, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from hub.domain.refusals import Refusal, RefusalCode
 from hub.storage.store import Work
 from hub.storage.tables import deliveries, messages
 
@@ -16,6 +15,10 @@ _ADD = insert(messages)
 _CLAIM = select(messages.c.exchange, messages.c.digest).where(
     messages.c.sender == bindparam("sender"), messages.c.message_id == bindparam("message_id")
 )
+
+
+class IdTakenError(Exception):
+    """This sender's message id is claimed already."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,12 @@ def add(work: Work, row: MessageRow) -> None:
     """Claim (sender, message id) and store the message.
 
     Raises:
-        Refusal: MESSAGE_ID_REUSED where the claim is taken, by whoever was first.
+        IdTakenError: the claim is taken, by whoever was first.
     """
     try:
         work.execute(_ADD, row.__dict__)
     except IntegrityError as error:
-        raise Refusal(RefusalCode.MESSAGE_ID_REUSED) from error
+        raise IdTakenError from error
 
 
 def find_claim(work: Work, sender: str, message_id: str) -> tuple[str, str] | None:
