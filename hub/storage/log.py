@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from hub.storage.store import Work
 from hub.storage.tables import insert_new, log_checkpoints, log_state, log_tiles
@@ -73,11 +73,25 @@ def latest_checkpoint(work: Work) -> tuple[int, str] | None:
 
 
 def record_checkpoint(work: Work, size: int, note: str, now: datetime) -> None:
-    """Keep a signed checkpoint; one that is there for this size stands."""
+    """Keep a signed checkpoint; one that is there for this size stands.
+
+    Of each hour the last one stays. A busy log signs two a second, which would be 600 MB a day; any of them can be compared with
+    the tree again without being kept here.
+    """
+    columns = log_checkpoints.c
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    work.execute(delete(log_checkpoints).where(columns.size < size, columns.signed_at >= this_hour))
     work.execute(_KEEP_CHECKPOINT, {"size": size, "note": note, "signed_at": now})
 
 
 def checkpoints(work: Work) -> list[tuple[int, str]]:
-    """Every checkpoint that was signed, as (size, note), ascending."""
+    """Every checkpoint that is kept, as (size, note), ascending."""
     columns = log_checkpoints.c
     return [(row.size, row.note) for row in work.execute(select(columns.size, columns.note).order_by(columns.size))]
+
+
+def last_tiles(work: Work) -> dict[int, int]:
+    """The highest tile number of each level that has tiles."""
+    columns = log_tiles.c
+    rows = work.execute(select(columns.level, func.max(columns.number)).group_by(columns.level))
+    return {row[0]: row[1] for row in rows}
