@@ -73,12 +73,12 @@ class IdentifiedClient:
     spent: Spent
 
 
-def issue_token(hub: Hub, parameters: Mapping[str, str], proofs: Sequence[str]) -> IssuedToken:
+def issue_token(hub: Hub, form: Sequence[tuple[str, str]], proofs: Sequence[str]) -> IssuedToken:
     """Give a client an access token.
 
     Args:
         hub: the hub.
-        parameters: the form, each parameter once.
+        form: name and value of each parameter, in the order received.
         proofs: the DPoP headers of the request.
 
     Raises:
@@ -86,7 +86,7 @@ def issue_token(hub: Hub, parameters: Mapping[str, str], proofs: Sequence[str]) 
     """
     now = hub.clock.now()
     try:
-        check_parameters(parameters)
+        parameters = read_parameters(form)
         client = identify_client(hub, parameters, now)
         proof = prove_possession(hub, client, proofs, now)
         return grant(hub, client, proof, now)
@@ -98,14 +98,18 @@ def issue_token(hub: Hub, parameters: Mapping[str, str], proofs: Sequence[str]) 
         raise
 
 
-def check_parameters(parameters: Mapping[str, str]) -> None:
-    """Check what is asked for. Unknown parameters are ignored (RFC 6749 section 3.2)."""
+def read_parameters(form: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    """Check what is asked for: each parameter once, unknown ones ignored (RFC 6749 section 3.2)."""
+    parameters = dict(form)
+    if len(parameters) != len(form):
+        raise TokenRefusal(TokenError.INVALID_REQUEST, "a parameter stands twice")
     if parameters.get("grant_type") != "client_credentials":
         raise TokenRefusal(TokenError.UNSUPPORTED_GRANT_TYPE, "the grant type is client_credentials")
     if parameters.get("scope", SCOPE) != SCOPE:
         raise TokenRefusal(TokenError.INVALID_SCOPE, f"the scope is {SCOPE}")
     if parameters.get("client_assertion_type") != _ASSERTION_TYPE or "client_assertion" not in parameters:
         raise TokenRefusal(TokenError.INVALID_CLIENT, "the client authenticates with private_key_jwt")
+    return parameters
 
 
 def identify_client(hub: Hub, parameters: Mapping[str, str], now: datetime) -> IdentifiedClient:

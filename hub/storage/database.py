@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -57,6 +59,13 @@ def _open_postgresql(url: str) -> Engine:
     except ImportError as error:
         raise RuntimeError("install accord-hub[postgres]") from error
     return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True)
+
+
+def free_bytes(engine: Engine) -> int | None:
+    """Bytes free where the database's file stands; None where the database is no file of this machine."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    return shutil.disk_usage(Path(engine.url.database).parent).free
 
 
 def has_given_way(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from hub.storage.database import has_given_way, open_engine
+from hub.storage.database import free_bytes, has_given_way, open_engine
 
 T = TypeVar("T")
 
@@ -49,6 +49,10 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def free_bytes(self) -> int | None:
+        """Bytes free where the database's file stands; None where it is no file of this machine."""
+        return free_bytes(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Work]:
