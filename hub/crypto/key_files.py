@@ -262,6 +262,8 @@ def _write_seed(key: PrivateKey, passphrase: bytes) -> bytes:
 
 def _read_seed(octets: bytes, algorithm: KeyAlgorithm, passphrase: bytes) -> bytes:
     members = json.loads(octets)
+    if members["form"] != _FILE_FORM:
+        raise ValueError("another form")
     salt, nonce, sealed = (base64.b64decode(members[name], validate=True) for name in ("salt", "nonce", "sealed"))
     secret = AESGCM(_stretch(passphrase, salt)).decrypt(nonce, sealed, _seed_aad(algorithm))
     if len(secret) != SECRET_OCTETS:

@@ -206,7 +206,7 @@ def verify_checkpoint(octets: bytes, log_key: NoteKey, cosigners: Sequence[NoteK
     for signature in note.signatures:
         key = trusted.get((signature.name, signature.key_id))
         if key is not None:
-            verify_note_signature(key, checkpoint, signature)
+            verify_note_signature(key, note.text, signature)
             verified[key] = signature
     if log_key not in verified:
         raise _bad_note("the log's signature is missing")
@@ -214,17 +214,17 @@ def verify_checkpoint(octets: bytes, log_key: NoteKey, cosigners: Sequence[NoteK
     return VerifiedCheckpoint(checkpoint, tuple(verified), times)
 
 
-def verify_note_signature(key: NoteKey, checkpoint: Checkpoint, signature: NoteSignature) -> None:
-    """Verify one signature line over a checkpoint with a pinned key.
+def verify_note_signature(key: NoteKey, text: str, signature: NoteSignature) -> None:
+    """Verify one signature line over the text of a note with a pinned key; a cosignature over a checkpoint only.
 
     Raises:
         Refusal: BAD_PROOF.
     """
     try:
         if key.type is KeyType.ED25519:
-            ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(signature.octets, checkpoint.text.encode())
+            ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(signature.octets, text.encode())
         else:
-            message = _cosigned_octets(key.name, checkpoint, _time_of(signature))
+            message = _cosigned_octets(key.name, parse_checkpoint(text), _time_of(signature))
             mldsa.MLDSA44PublicKey.from_public_bytes(key.public).verify(signature.octets[_TIME_OCTETS:], message)
     except (InvalidSignature, ValueError):
         raise _bad_note("a signature does not verify") from None

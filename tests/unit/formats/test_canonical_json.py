@@ -14,5 +14,5 @@ def test_members_are_sorted_and_nothing_is_spaced() -> None:
     ids=["float", "float inside", "name", "name type", "great", "least", "octets", "set", "surrogate"],
 )
 def test_what_has_no_canonical_form_is_an_error(value: object) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"canonical|name|Integer"):
         canonical_json(value)

@@ -184,7 +184,7 @@ def part_with(change: dict[str, Any]) -> str:
         ({"hub": {"path": 1}}, RefusalCode.MALFORMED_ENVELOPE),
         ({"hub": {"id": "1"}}, RefusalCode.MALFORMED_ENVELOPE),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_the_header_of_a_sealed_part_is_read_exactly(change: dict[str, Any], code: RefusalCode) -> None:
     with pytest.raises(Refusal) as caught:
