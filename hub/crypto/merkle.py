@@ -85,7 +85,7 @@ def append(size: int, values: Sequence[bytes], read_tile: ReadTile) -> Growth:
             tiles[level, index] = before + b"".join(batch)
             position += len(batch)
             if held + len(batch) == TILE_WIDTH:
-                completed.append(_root_of_hashes(tiles[level, index]))
+                completed.append(perfect_root(tiles[level, index]))
         fresh, level, start = completed, level + 1, start // TILE_WIDTH
     new_size = size + len(values)
     return Growth(new_size, root_hash(new_size, _overlay(tiles, read_tile)), tiles)
@@ -234,7 +234,7 @@ class _Tree:
         hashes = self._tiles[level, index][offset * HASH_OCTETS : end]
         if len(hashes) != HASH_OCTETS << height_in_tile:
             raise HubFault(f"the tile {level}/{index} of the log is shorter than its size says")
-        return _root_of_hashes(hashes)
+        return perfect_root(hashes)
 
 
 def _split_point(count: int) -> int:
@@ -242,8 +242,8 @@ def _split_point(count: int) -> int:
     return 1 << ((count - 1).bit_length() - 1)
 
 
-def _root_of_hashes(hashes: bytes) -> bytes:
-    """The root over a power of two of hashes that lie one after the other."""
+def perfect_root(hashes: bytes) -> bytes:
+    """The root over a power of two of hashes that lie one after the other: that of a full tile stands in the tile above it."""
     row = [hashes[i : i + HASH_OCTETS] for i in range(0, len(hashes), HASH_OCTETS)]
     while len(row) > 1:
         row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row), 2)]
