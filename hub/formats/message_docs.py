@@ -28,13 +28,13 @@ def _index(catalogue: Catalogue) -> list[str]:
     return [
         "# Message types",
         "",
-        'A message is signed as `{"header": ..., "body": ...}`. Each type has the same [header](header.md); its body is one of these.',
+        'A message is signed as `{"header": ..., "body": ...}`. All have one [header](header.md); the body is one of these.',
         "",
         "| type | what it does | 中文 |",
         "|---|---|---|",
         *rows,
         "",
-        "The JSON Schemas are in `schemas/json/`, a complete example of each in `schemas/examples/`. Codes: [all lists](codes.md).",
+        "The JSON Schemas are in `schemas/json/`, complete examples in `schemas/examples/`, and here are [all codes](codes.md).",
     ]
 
 
