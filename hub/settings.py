@@ -18,19 +18,20 @@ from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
+from hub.domain.refusals import HubFault
 from hub.services.hub import Limits
 
 CONFIG_VARIABLE = "ACCORD_CONFIG"
 SUPERVISOR_VARIABLE = "ACCORD_SUPERVISOR"
 DEFAULT_CONFIG = Path("config/hub.toml")
 _ORIGIN = re.compile(r"[a-z0-9][a-z0-9./-]{2,127}\Z")
-_SQLITE = "sqlite:///"
+SQLITE = "sqlite:///"
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost"})
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST = 2**31
 
 
-class SettingsError(Exception):
+class SettingsError(HubFault):
     """The settings file is missing, is not TOML, or holds something that it may not hold. The text names the place."""
 
 
@@ -241,8 +242,8 @@ def _complete(settings: Settings, root: Path) -> Settings:
     if settings.demonstration.enabled != (settings.demonstration.clock_offset_file is not None):
         raise SettingsError("demonstration: a clock offset file is named exactly where the demonstration is enabled")
     url = settings.database.url
-    if url.startswith(_SQLITE):
-        url = f"{_SQLITE}{root / url.removeprefix(_SQLITE)}"
+    if url.startswith(SQLITE):
+        url = f"{SQLITE}{root / url.removeprefix(SQLITE)}"
     limits = dataclasses.replace(settings.limits, push_allowed_hosts=settings.push.allowed_hosts)
     return dataclasses.replace(settings, database=DatabaseSettings(url), limits=limits)
 

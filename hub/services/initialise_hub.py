@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from hub.crypto.jwks import thumbprint
 from hub.crypto.key_files import write_private_file
 from hub.crypto.key_manifest import HUB_KEYS, MANIFEST_NAME, HeldKeyUse, create_key, write_manifest
 from hub.domain.encoding import b64url_encode
-from hub.domain.keys import KeyState, KeyUse
+from hub.domain.keys import KeyRecord, KeyState, KeyUse
+from hub.domain.parties import HUB_PARTY
 from hub.services.change_registry import change_registry
 from hub.services.hub import Hub
 from hub.services.manage_keys import DEFAULT_VALIDITY, KeyFolder, public_record, record_keys
@@ -25,13 +25,14 @@ _LONG_VALIDITY = timedelta(days=3650)
 class HubIdentity:
     """What a partner pins: it must reach the partner by another way than the hub's own answers.
 
-    `log_keys` are verifier keys in the form of C2SP signed notes, the log's own first, then its cosigner's. `keys` maps each
-    public key id to (use, RFC 7638 thumbprint).
+    `log_keys` are verifier keys in the form of C2SP signed notes, the log's own first, then its cosigner's. `keys` are the hub's
+    public keys that are not revoked; their ids are RFC 7638 thumbprints, which can be read out on the telephone.
     """
 
     name: str
+    issuer: str
     log_keys: tuple[str, ...]
-    keys: dict[str, tuple[str, str]]
+    keys: tuple[KeyRecord, ...]
 
 
 def make_passphrase(file: Path) -> bool:
@@ -82,6 +83,7 @@ def identify_hub(hub: Hub) -> HubIdentity:
     """What partners pin of this hub."""
     now = hub.clock.now()
     log_keys = (hub.keyring.log_signer(hub.name, now).key.vkey, hub.keyring.log_cosigner(hub.name, now).key.vkey)
-    own = [line for line in hub.keyring.lines if not line.owner and line.use in (HeldKeyUse.SIGNING, HeldKeyUse.SEALING)]
-    keys = {line.kid: (line.use.value, thumbprint(line.public_jwk)) for line in own if line.state is not KeyState.REVOKED}
-    return HubIdentity(hub.name, log_keys, keys)
+    with hub.store.reading() as work:
+        known = hub.registry.at(work).keys.values()
+    keys = [key for key in known if key.owner == HUB_PARTY and key.state is not KeyState.REVOKED]
+    return HubIdentity(hub.name, hub.issuer, log_keys, tuple(sorted(keys, key=lambda key: (key.use, key.kid))))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from hub.crypto.key_files import KeyAlgorithm, load_key
 from hub.crypto.signatures import SigningKey, verify_es256
 from hub.domain.agreements import Agreement
 from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.encoding import b64url_encode
 from hub.domain.keys import KeyRecord, KeyUse
-from hub.domain.refusals import Refusal, RefusalCode
+from hub.domain.refusals import HubFault, Refusal, RefusalCode
 from hub.domain.registry import Registry
 from hub.domain.signatures import SignatureType
 from hub.formats.agreements import read_agreement
@@ -72,6 +74,42 @@ def find_version(registry: Registry, agreement_id: str, version: int | None = No
         if version in (None, agreement.version):
             return agreement
     raise Refusal(RefusalCode.NOT_FOUND, "there is no such agreement, or no such version of it")
+
+
+def sign_with_kept_key(hub: Hub, agreement_id: str, version: int, authority: str) -> AgreementDraft:
+    """Sign a version for an organisation whose key the hub keeps, and record the signature.
+
+    Raises:
+        Refusal: as for `add_signature`; INVALID_KEY where the hub keeps no key for that authority.
+    """
+    try:
+        key = hub.keyring.signing_key(hub.clock.now(), authority)
+    except HubFault:
+        raise Refusal(RefusalCode.INVALID_KEY, "the hub keeps no signing key for this authority: name its key file") from None
+    return _sign(hub, agreement_id, version, authority, key)
+
+
+def sign_with_key_file(
+    hub: Hub, agreement_id: str, version: int, authority: str, *, file: Path, passphrase: bytes
+) -> AgreementDraft:
+    """Sign a version with a private key from a file, and record the signature.
+
+    Raises:
+        Refusal: as for `add_signature`; KEY_FILE_UNSAFE; INVALID_KEY where the key is not one registered for that authority.
+    """
+    private = load_key(file, KeyAlgorithm.ES256, passphrase)
+    with hub.store.reading() as work:
+        registered = hub.registry.at(work).keys_of(authority, KeyUse.SIGNING)
+    kid = next((key.kid for key in registered if dict(key.jwk) == private.public_jwk), None)
+    if kid is None:
+        raise Refusal(RefusalCode.INVALID_KEY, "this is not a key that is registered for that authority")
+    return _sign(hub, agreement_id, version, authority, private.for_signing(kid))
+
+
+def _sign(hub: Hub, agreement_id: str, version: int, authority: str, key: SigningKey) -> AgreementDraft:
+    with hub.store.reading() as work:
+        agreement = find_version(hub.registry.at(work), agreement_id, version)
+    return add_signature(hub, agreement_id, version, make_signature(agreement, key), authority)
 
 
 def make_signature(agreement: Agreement, key: SigningKey) -> str:

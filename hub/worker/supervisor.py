@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,26 +32,49 @@ class _Child:
 
 
 def supervise(
-    commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], stop: threading.Event, stop_within_seconds: float
+    commands: Mapping[str, Sequence[str]],
+    environment: Mapping[str, str],
+    stop: threading.Event,
+    *,
+    stop_within: timedelta,
+    changing: Path,
 ) -> None:
     """Keep one process of each command running until `stop` is set; then end them all and wait for them.
 
-    A process that ends by itself is started again after a second. Must run in the main thread: a child dies with the thread
+    A process that ends by itself is started again after a second. Must run in the main thread: a child may end with the thread
     that started it.
 
     Args:
         commands: name to argument vector.
         environment: of the children.
         stop: set by a signal handler.
-        stop_within_seconds: how long the children may take to end before they are killed.
+        stop_within: how long the children may take to end before they are killed.
+        changing: a file; each time it changes the children get SIGHUP, and read anew what they read at their start.
     """
     children = [_Child(name, command) for name, command in commands.items()]
+    seen = _version_of(changing)
     try:
         while not stop.wait(_LOOK_SECONDS):
             for child in children:
                 _keep_running(child, environment)
+            if seen != (seen := _version_of(changing)):
+                _signal(children, signal.SIGHUP)
     finally:
-        _end(children, stop_within_seconds)
+        _end(children, stop_within.total_seconds())
+
+
+def _version_of(file: Path) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except FileNotFoundError:  # between two versions, or gone: seen as a change when it is back
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino
+
+
+def _signal(children: Sequence[_Child], number: signal.Signals) -> None:
+    for child in children:
+        if child.process is not None and child.process.poll() is None:
+            child.process.send_signal(number)
 
 
 def _keep_running(child: _Child, environment: Mapping[str, str]) -> None:
@@ -78,13 +103,14 @@ def _end(children: Sequence[_Child], within_seconds: float) -> None:
 
 
 def stop_on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT set `stop`: the running round, or request, is finished first."""
+    """Let SIGTERM, SIGINT and SIGHUP set `stop`: the running round is finished first."""
 
     def ask(_number: int, _frame: Any) -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGHUP, ask)
 
 
 def end_with(supervisor: int | None) -> None:
