@@ -49,39 +49,25 @@ def encrypt_content(storage_key: StorageKey, exchange_id: str, plaintext: bytes)
     """
     content_key = secrets.token_bytes(_KEY_OCTETS)
     wrapped_key = storage_key.encrypt(content_key, _key_context(exchange_id))
-    return wrapped_key, encrypt_more(storage_key, exchange_id, wrapped_key, plaintext)
+    return wrapped_key, _encrypt(AESGCM(content_key), plaintext, _content_context(exchange_id))
 
 
-def encrypt_more(storage_key: StorageKey, exchange_id: str, wrapped_key: bytes, plaintext: bytes, part: str = "") -> bytes:
-    """Encrypt a further part of the same message with the content key it has, for instance a rendition.
-
-    Raises:
-        HubFault: the wrapped key does not open.
-    """
-    cipher = _content_cipher(storage_key, exchange_id, wrapped_key)
-    return _encrypt(cipher, plaintext, _content_context(exchange_id, part))
-
-
-def decrypt_content(storage_key: StorageKey, exchange_id: str, wrapped_key: bytes, ciphertext: bytes, part: str = "") -> bytes:
-    """Undo `encrypt_content`, or `encrypt_more` of that part.
+def decrypt_content(storage_key: StorageKey, exchange_id: str, wrapped_key: bytes, ciphertext: bytes) -> bytes:
+    """Undo `encrypt_content`.
 
     Raises:
-        HubFault: the key or the content was altered, or belongs to another exchange, part or storage key.
+        HubFault: the key or the content was altered, or belongs to another exchange or storage key.
     """
-    cipher = _content_cipher(storage_key, exchange_id, wrapped_key)
-    return _decrypt(cipher, ciphertext, _content_context(exchange_id, part))
-
-
-def _content_cipher(storage_key: StorageKey, exchange_id: str, wrapped_key: bytes) -> AESGCM:
-    return AESGCM(storage_key.decrypt(wrapped_key, _key_context(exchange_id)))
+    content_key = storage_key.decrypt(wrapped_key, _key_context(exchange_id))
+    return _decrypt(AESGCM(content_key), ciphertext, _content_context(exchange_id))
 
 
 def _key_context(exchange_id: str) -> str:
     return f"content key\n{exchange_id}"
 
 
-def _content_context(exchange_id: str, part: str) -> str:
-    return f"content\n{exchange_id}\n{part}"
+def _content_context(exchange_id: str) -> str:
+    return f"content\n{exchange_id}\n"
 
 
 def _encrypt(cipher: AESGCM, octets: bytes, context: str) -> bytes:

@@ -38,7 +38,7 @@ def load_p256(jwk: Jwk) -> ec.EllipticCurvePublicKey:
     """
     if jwk.get("kty") != "EC" or jwk.get("crv") != "P-256":
         raise ValueError("not an EC key on P-256")
-    return _load_point(jwk.get("x", ""), jwk.get("y", ""))
+    return _load_point(_text_of(jwk, "x"), _text_of(jwk, "y"))
 
 
 def load_hybrid(jwk: Jwk) -> MLKEM768X25519PublicKey:
@@ -49,7 +49,7 @@ def load_hybrid(jwk: Jwk) -> MLKEM768X25519PublicKey:
     """
     if jwk.get("kty") != "AKP" or jwk.get("alg") != "HPKE-9-KE":
         raise ValueError("not an AKP key for HPKE-9-KE")
-    return _load_hybrid(jwk.get("pub", ""))
+    return _load_hybrid(_text_of(jwk, "pub"))
 
 
 def thumbprint(jwk: Jwk) -> str:
@@ -71,6 +71,14 @@ def require_public_members(jwk: Jwk, names: tuple[str, ...]) -> None:
     """
     if jwk.keys() != set(names) or not all(isinstance(value, str) for value in jwk.values()):
         raise Refusal(RefusalCode.INVALID_KEY, f"the key does not have exactly the members {', '.join(names)}")
+
+
+def _text_of(jwk: Jwk, name: str) -> str:
+    """A member's text; a key that somebody sent may hold anything, whatever its type says."""
+    value: object = jwk.get(name)
+    if not isinstance(value, str):
+        raise ValueError("a member of the key is missing, or not a string")
+    return value
 
 
 @lru_cache(maxsize=_CACHED_KEYS)

@@ -62,11 +62,6 @@ def p256_private_key(jwk: Jwk) -> ec.EllipticCurvePrivateKey:
         raise Refusal(RefusalCode.INVALID_KEY, "not a private P-256 key") from None
 
 
-def sign_es256(key: SigningKey, octets: bytes) -> bytes:
-    """Sign octets; see `SigningKey.sign`."""
-    return key.sign(octets)
-
-
 def verify_es256(jwk: Jwk, octets: bytes, signature: bytes) -> None:
     """Verify an ES256 signature with a key from the registry. Low-s is not required (wire rule A1.5).
 

@@ -117,7 +117,7 @@ def parse_general(octets: bytes, *accepted: TypeSequence) -> GeneralJws:
 
     Raises:
         Refusal: MALFORMED_ENVELOPE (shape, encoding, another sequence of types), UNSUPPORTED_PROFILE (another algorithm or
-            header parameter).
+            header parameter), BAD_SIGNATURE (a countersignature over another signature).
     """
     members = parse_object(octets, max_structure=_MAX_STRUCTURE)
     require_members(members, ("payload", "signatures"), "the JWS")
@@ -129,7 +129,9 @@ def parse_general(octets: bytes, *accepted: TypeSequence) -> GeneralJws:
         raise malformed("these signature types may not stand here")
     if any((element.header.over is None) == (element.header.type is SignatureType.COUNTERSIGNATURE) for element in elements):
         raise malformed("a countersignature, and nothing else, names what it is over")
-    return GeneralJws(members["payload"], octets_of(members["payload"], "payload"), elements)
+    signed = GeneralJws(members["payload"], octets_of(members["payload"], "payload"), elements)
+    signed.check_over()
+    return signed
 
 
 def serialise_general(payload_text: str, signatures: Sequence[tuple[str, bytes]]) -> bytes:

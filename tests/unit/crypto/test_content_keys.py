@@ -1,6 +1,6 @@
 import pytest
 
-from hub.crypto.content_keys import WRAPPED_KEY_OCTETS, StorageKey, decrypt_content, encrypt_content, encrypt_more
+from hub.crypto.content_keys import WRAPPED_KEY_OCTETS, StorageKey, decrypt_content, encrypt_content
 from hub.domain.refusals import HubFault
 
 KEY = StorageKey("storage-1", b"\x01" * 32)
@@ -17,13 +17,6 @@ def test_each_message_has_a_key_of_its_own() -> None:
     with pytest.raises(HubFault):
         decrypt_content(KEY, "exchange-1", other_key, CIPHERTEXT)
     assert other != CIPHERTEXT
-
-
-def test_a_further_part_uses_the_same_key_and_opens_as_that_part_only() -> None:
-    rendition = encrypt_more(KEY, "exchange-1", WRAPPED, b"copy", part="rendition/jp.npa")
-    assert decrypt_content(KEY, "exchange-1", WRAPPED, rendition, part="rendition/jp.npa") == b"copy"
-    with pytest.raises(HubFault):
-        decrypt_content(KEY, "exchange-1", WRAPPED, rendition)
 
 
 def test_content_that_was_moved_to_another_exchange_does_not_decrypt() -> None:

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from hub.crypto.signatures import check_public_jwk, generate_signing_key, sign_es256, signing_key_from_jwk, verify_es256
+from hub.crypto.signatures import check_public_jwk, generate_signing_key, signing_key_from_jwk, verify_es256
 from hub.domain.encoding import b64url_encode
 from hub.domain.refusals import Refusal, RefusalCode
 from tests.vectors.files import read_json
@@ -25,7 +25,7 @@ def test_a_signature_is_the_one_of_rfc_6979() -> None:
     # RFC 6979 appendix A.2.5: P-256, SHA-256, message "sample"
     secret = bytes.fromhex("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721")
     key = signing_key_from_jwk({"kty": "EC", "crv": "P-256", "kid": "rfc6979", "d": b64url_encode(secret)})
-    assert sign_es256(key, b"sample").hex().upper() == (
+    assert key.sign(b"sample").hex().upper() == (
         "EFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716"
         "F7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8"
     )

@@ -18,7 +18,7 @@ COMPACT = jws.serialise_compact(jws.protected_header("hub-1", SignatureType.RECE
 
 def outcome(octets: bytes) -> str:
     try:
-        jws.parse_general(octets, jws.COUNTERSIGNED_MESSAGE).check_over()
+        jws.parse_general(octets, jws.COUNTERSIGNED_MESSAGE)
     except Refusal as refusal:
         return refusal.code
     return ACCEPTED
