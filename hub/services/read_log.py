@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hub.crypto import merkle
 from hub.crypto.key_manifest import HeldKeyUse
@@ -20,7 +22,6 @@ from hub.formats.json_gate import parse_object
 from hub.services.callers import Caller
 from hub.services.hub import Hub
 from hub.storage import audit, log, messages, receipts
-from hub.storage.audit import AuditRow
 from hub.storage.store import Work
 
 _TILE_PATH = re.compile(
@@ -122,7 +123,9 @@ def prove_receipt(hub: Hub, caller: Caller, exchange: str, digest: str) -> Recei
     """
     with hub.store.reading() as work:
         receipt = _receipt_of(work, caller.authority, exchange, digest)
-        row = next((one for one in audit.of_exchange(work, exchange) if receipt.digest in receipts_named(one)), None)
+        row = next(
+            (one for one in audit.of_exchange(work, exchange) if receipt.digest in receipts_named(parse_object(one.entry))), None
+        )
         size, note = _latest(work)
         if row is None or row.tree_index is None or row.tree_index >= size:
             raise Refusal(RefusalCode.NOT_FOUND, "the log's checkpoint does not cover this receipt yet: ask again in a second")
@@ -132,9 +135,9 @@ def prove_receipt(hub: Hub, caller: Caller, exchange: str, digest: str) -> Recei
     return ReceiptProof(row.entry, row.nonce, row.tree_index, write_log_proof(row.tree_index, hashes, note))
 
 
-def receipts_named(row: AuditRow) -> set[str]:
-    """The digests of the receipts that an entry tells of."""
-    details = parse_object(row.entry).get("details", {})
+def receipts_named(entry: Mapping[str, Any]) -> set[str]:
+    """The digests of the receipts that an entry, read from its JSON, tells of."""
+    details = entry.get("details", {})
     return {details[name] for name in _RECEIPT_MEMBERS if name in details}
 
 

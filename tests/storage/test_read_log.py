@@ -128,8 +128,8 @@ def test_a_checkpoint_of_another_log_is_not_ours(store: Store) -> None:
 
 
 @pytest.fixture
-def exchange(empty_url: str) -> Iterator[Exchange]:
-    exchange = referral_exchange(empty_url)
+def exchange(store_url: str) -> Iterator[Exchange]:
+    exchange = referral_exchange(store_url)
     yield exchange
     exchange.close()
 
