@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -39,7 +38,7 @@ from hub.storage.store import Store
 from hub.worker.delivery_loop import DeliveryLoop, record_result
 from hub.worker.push_client import PushClient
 from hub.worker.runner import Loop, run_loops
-from hub.worker.supervisor import end_with, stop_on_signals, supervise
+from hub.worker.supervisor import StopRequest, end_with, supervise
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "schemas"
@@ -169,12 +168,10 @@ class Installation:
             "server": [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py")],
             "worker": [sys.executable, "-m", "hub", "worker"],
         }
-        stop = threading.Event()
-        stop_on_signals(stop)
         supervise(
             commands,
             environment_with(self.settings.file),
-            stop,
+            StopRequest().listen(),
             stop_within=timedelta(seconds=self.settings.server.graceful_timeout_seconds + 5),
             changing=self.settings.keys.folder / MANIFEST_NAME,
         )
@@ -182,8 +179,7 @@ class Installation:
     def work(self, roles: frozenset[str]) -> None:
         """Run the loops of these roles, until a signal asks for the end."""
         self.follow_supervisor()
-        stop = threading.Event()
-        stop_on_signals(stop)
+        asked_to_stop = StopRequest().listen()
         with self.open_hub() as hub:
             settings = self.settings
             client = PushClient(
@@ -194,7 +190,7 @@ class Installation:
                 ca_file=settings.push.ca_file,
             )
             self._note(hub, AuditEvent.HUB_STARTED, "worker")
-            run_loops(worker_loops(hub, settings, client, roles), stop)
+            run_loops(worker_loops(hub, settings, client, roles), asked_to_stop)
             client.close()
             self._note(hub, AuditEvent.HUB_STOPPED, "worker")
 

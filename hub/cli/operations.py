@@ -53,8 +53,7 @@ def _show_identity(hub: Hub, as_json: bool) -> None:
         return
     click.echo(f"hub {found.name} at {found.issuer}")
     show_columns(("key", "use", "kind", "state"), [(key.kid, key.use, key.jwk["kty"], key.state) for key in found.keys])
-    for vkey in found.log_keys:
-        click.echo(f"log verifier key: {vkey}")
+    click.echo(f"log verifier key: {found.log_keys[0]}")
 
 
 @click.command(epilog="Example: hub serve")
@@ -81,7 +80,9 @@ def doctor(installation: Installation, as_json: bool) -> None:
     if as_json:
         show_json({"ok": not _has_error(symptoms), "symptoms": symptoms})
     else:
-        show_columns(("", "check", "found", "what to do"), [(one.severity, one.check, one.found, one.remedy) for one in symptoms])
+        show_columns(
+            ("severity", "check", "found", "what to do"), [(one.severity, one.check, one.found, one.remedy) for one in symptoms]
+        )
         counts = {severity: sum(one.severity is severity for one in symptoms) for severity in Severity}
         click.echo(", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counts.items()))
     sys.exit(1 if _has_error(symptoms) else 0)

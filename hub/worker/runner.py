@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 
+_LOOK_SECONDS = 0.1
 _FIRST_BACK_OFF_SECONDS = 1.0
 _LONGEST_BACK_OFF_SECONDS = 30.0
 _log = structlog.get_logger("hub.worker")
@@ -24,15 +26,18 @@ class Loop:
     pause: timedelta
 
 
-def run_loops(loops: Sequence[Loop], stop: threading.Event) -> None:
-    """Run every loop until `stop` is set; a round in progress is finished first.
+def run_loops(loops: Sequence[Loop], is_asked_to_stop: Callable[[], bool]) -> None:
+    """Run every loop until a stop is asked for; a round in progress is finished first.
 
     A round that fails is tried again after 1, 2, 4, ... at most 30 seconds, and the log holds a reference and the kind of error.
     """
+    stop = threading.Event()
     threads = [threading.Thread(target=run_loop, args=(loop, stop), name=loop.name) for loop in loops]
     for thread in threads:
         thread.start()
-    stop.wait()
+    while not is_asked_to_stop():
+        time.sleep(_LOOK_SECONDS)
+    stop.set()
     for thread in threads:
         thread.join()
 

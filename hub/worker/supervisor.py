@@ -7,13 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -34,12 +32,12 @@ class _Child:
 def supervise(
     commands: Mapping[str, Sequence[str]],
     environment: Mapping[str, str],
-    stop: threading.Event,
+    is_asked_to_stop: Callable[[], bool],
     *,
     stop_within: timedelta,
     changing: Path,
 ) -> None:
-    """Keep one process of each command running until `stop` is set; then end them all and wait for them.
+    """Keep one process of each command running until a stop is asked for; then end them all and wait for them.
 
     A process that ends by itself is started again after a second. Must run in the main thread: a child may end with the thread
     that started it.
@@ -47,18 +45,19 @@ def supervise(
     Args:
         commands: name to argument vector.
         environment: of the children.
-        stop: set by a signal handler.
+        is_asked_to_stop: is looked at several times a second.
         stop_within: how long the children may take to end before they are killed.
         changing: a file; each time it changes the children get SIGHUP, and read anew what they read at their start.
     """
     children = [_Child(name, command) for name, command in commands.items()]
     seen = _version_of(changing)
     try:
-        while not stop.wait(_LOOK_SECONDS):
+        while not is_asked_to_stop():
             for child in children:
                 _keep_running(child, environment)
             if seen != (seen := _version_of(changing)):
                 _signal(children, signal.SIGHUP)
+            time.sleep(_LOOK_SECONDS)
     finally:
         _end(children, stop_within.total_seconds())
 
@@ -102,15 +101,24 @@ def _end(children: Sequence[_Child], within_seconds: float) -> None:
             process.wait()
 
 
-def stop_on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM, SIGINT and SIGHUP set `stop`: the running round is finished first."""
+class StopRequest:
+    """Whether SIGTERM, SIGINT or SIGHUP has come. The handler only takes a note: it may run in the middle of anything."""
 
-    def ask(_number: int, _frame: Any) -> None:
-        stop.set()
+    def __init__(self) -> None:
+        self._asked = False
 
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGHUP, ask)
+    def listen(self) -> StopRequest:
+        """Take the signals over, in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+        return self
+
+    def __call__(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._asked
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self._asked = True
 
 
 def end_with(supervisor: int | None) -> None:
