@@ -456,7 +456,7 @@ def _as_header(value: object) -> Header:
     fields["recipients"] = tuple(fields["recipients"])
     fields["issued"], fields["expires"] = parse_time(fields["issued"]), parse_time(fields["expires"])
     fields["urgency"], fields["tlp"] = Urgency(fields["urgency"]), Tlp(fields["tlp"])
-    fields["handling"] = frozenset(Handling(one) for one in fields["handling"])
+    fields["handling"] = frozenset(Handling(one) for one in fields.get("handling", ()))
     fields["attachments"] = tuple(
         Attachment(**{**one, "category": DataCategory(one["category"])}) for one in fields.get("attachments", ())
     )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hub.domain.catalogue import Field, FieldKind, Group
 from hub.domain.refusals import Refusal
 from hub.formats.bodies import remove_fields
+from hub.formats.json_schemas import PATTERNS
 from tests.message_examples import SCHEMAS, catalogue, example, reader
 
 TYPES = sorted(name for name, _ in catalogue().types)
@@ -87,12 +88,25 @@ def test_a_generated_body_breaks_nothing_but_rules_between_fields(type_: str, da
 
 
 @pytest.mark.parametrize("type_", TYPES)
-@given(data=st.data())
-def test_without_one_required_field_a_body_is_refused(type_: str, data: st.DataObject) -> None:
+def test_without_any_one_required_field_an_example_is_refused(type_: str) -> None:
     group = catalogue().get(type_, 1).body
-    body = data.draw(bodies(type_))
-    del body[data.draw(st.sampled_from([field.name for field in group.fields if field.required]))]
-    assert "required" in verdict(type_, body)
+    count = len(required_places(group, example(type_)[1]))
+    assert count > 10
+    for at in range(count):
+        body = example(type_)[1]
+        holder, name = required_places(group, body)[at]
+        del holder[name]
+        assert verdict(type_, body) & {"required", "minProperties"}
+
+
+def required_places(group: Group, body: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Where a required field is present: (the object that holds it, its name), at every depth."""
+    found = [(body, one.name) for one in group.fields if one.required and one.name in body]
+    for one in group.fields:
+        held = body.get(one.name, [])
+        inner = [required_places(one.group, each) for each in (held if one.many else [held] if held else [])] if one.group else []
+        found += [place for below in inner for place in below]
+    return found
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:
@@ -141,6 +155,21 @@ def test_what_is_left_after_taking_fields_out_is_read_and_holds_none_of_them(typ
     assert leaves(rest) == [
         value for path, value in zip((one.path for one in fields), leaves(body), strict=True) if path not in gone
     ]
+
+
+def patterns_of(group: Group) -> set[str]:
+    below = [patterns_of(one.group) for one in group.fields if one.group]
+    return {one.pattern or PATTERNS[one.kind] for one in group.fields if one.pattern or one.kind in PATTERNS}.union(*below)
+
+
+ALL_PATTERNS = sorted(patterns_of(catalogue().header).union(*(patterns_of(one.body) for one in catalogue().types.values())))
+
+
+@pytest.mark.parametrize("pattern", ALL_PATTERNS)
+@given(data=st.data())
+def test_no_pattern_lets_a_character_through_that_xml_cannot_hold(pattern: str, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(pattern, fullmatch=True))
+    assert not {one for one in text if (one < " " and one not in "\t\n") or one in "\x7f\ufffe\uffff"}
 
 
 def leaves(value: Any) -> list[Any]:

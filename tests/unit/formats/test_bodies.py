@@ -65,6 +65,13 @@ def test_a_header_becomes_typed_values() -> None:
     assert (header.case, header.attachments) == ("", ())
 
 
+def test_a_header_may_do_without_every_optional_member() -> None:
+    header, _ = example("ht-referral")
+    needed = {one.name: header[one.name] for one in catalogue().header.fields if one.required}
+    read = reader().read_header(needed | {"urgency": "N", "classification": "none"})
+    assert (read.handling, read.attachments, read.case, read.retain_until) == (frozenset(), (), "", "")
+
+
 RULES: list[tuple[str, Changes, str, str]] = [
     # header
     ("ht-referral", [("/header/urgency_ground", GONE)], "/header", "urgent_needs_ground"),
