@@ -92,6 +92,7 @@ def test_another_agreement_than_the_named_one_is_not_asked() -> None:
     decision = judge(replace(HEADER, agreement="trial-2027"))
     assert failures(decision) == [(RefusalCode.NO_AGREEMENT, "", None)]
     assert decision.failures[0].values == (("agreement", "trial-2027"),)
+    assert decision.agreement_version == 0
 
 
 def test_without_an_agreement_the_registry_rules_are_still_answered() -> None:
@@ -234,6 +235,14 @@ def test_a_level_that_the_senders_side_does_not_map_does_not_travel() -> None:
     assert decision.failures[0].values == (("party", "tw"), ("classification", "秘"))
 
 
+def test_each_side_classifies_by_its_own_levels() -> None:
+    back = replace(TO_PARTNER, article="4(3)", senders=frozenset({PARTNER}), recipients=frozenset({AGENCY}))
+    agreement = replace(AGREEMENT, flows=(back,))
+    header = replace(HEADER, sender=PARTNER, recipients=(AGENCY,))
+    assert judge(replace(header, classification="秘"), agreement).allows
+    assert failures(judge(header, agreement)) == [(RefusalCode.CLASSIFICATION_NOT_MAPPED, "9", None)]
+
+
 def test_a_handling_code_that_the_agreement_does_not_provide_for_is_refused() -> None:
     decision = judge(replace(HEADER, handling=frozenset({Handling.H1, Handling.H2, Handling.H3})))
     assert failures(decision) == [(RefusalCode.HANDLING_NOT_COVERED, "8", None)]
@@ -353,6 +362,12 @@ def test_a_sealed_part_is_taken_out_with_its_category() -> None:
 def test_a_copy_of_which_nothing_would_be_left_is_refused() -> None:
     decision = judge_fields(TRAVEL, to=SHELTER)
     assert failures(decision) == [(RefusalCode.CATEGORY_NOT_COVERED, "4(2)", SHELTER)]
+
+
+def test_a_message_that_fails_elsewhere_is_not_cut_but_refused() -> None:
+    fields = (*FIELDS, PresentField("/body/route", TRAVEL))
+    decision = decide(facts(replace(HEADER, purpose="gossip"), fields), record(AGREEMENT), PARTIES, frozenset(PARTIES), NOW)
+    assert [(one.outcome, one.removals) for one in decision.recipients] == [(Outcome.REFUSED, ()), (Outcome.REFUSED, ())]
 
 
 def test_each_recipient_gets_its_own_cut() -> None:
