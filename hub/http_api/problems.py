@@ -6,6 +6,7 @@ nothing else; the log holds the same number with the kind of the fault and the l
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from http import HTTPStatus
 from pathlib import Path
@@ -15,7 +16,7 @@ from flask import Flask, Response, g, request
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from hub.domain.encoding import format_time, new_uuid7
+from hub.domain.encoding import b64url_encode, format_time, new_uuid7
 from hub.domain.refusals import MEANINGS, HubFault, Refusal, RefusalCode
 from hub.domain.signatures import SignatureType
 from hub.formats.decision_records import finding_members
@@ -218,7 +219,7 @@ def _problem(hub: Hub, code: str, status: int, title: str, refusal: Refusal | No
         instance=f"urn:uuid:{reference}",
         time=format_time(now),
         findings=[FailedRule.model_validate(one) for one in finding_members(refusal.findings)] if refusal else [],
-        request_sha256=g.get("body_sha256"),
+        request_sha256=b64url_encode(hashlib.sha256(g.body).digest()) if "body" in g else None,
     )
     octets = problem.model_dump_json(exclude_none=True).encode()
     response = Response(octets, status, mimetype=PROBLEM_MEDIA_TYPE)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import cast
 from urllib.parse import parse_qsl
 
 from flask import Response, current_app, g, request
 from pydantic import BaseModel
 
-from hub.domain.encoding import b64url_encode
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.services.callers import AccessAttempt, Caller, authenticate, fresh_nonce
 from hub.services.hub import Hub
@@ -44,12 +42,19 @@ def current_caller() -> Caller:
 
 
 def read_body(most_bytes: int) -> bytes:
-    """The body as received; of a larger one `most_bytes` + 1 octets, so that whoever judges it sees that it is too large."""
+    """The body as received; of a larger one `most_bytes` + 1 octets, so that whoever judges it sees that it is too large.
+
+    Raises:
+        Refusal: INVALID_REQUEST where it breaks off.
+    """
     octets = bytearray()
-    while len(octets) <= most_bytes and (chunk := request.stream.read(most_bytes + 1 - len(octets))):
-        octets += chunk
+    try:
+        while len(octets) <= most_bytes and (chunk := request.stream.read(most_bytes + 1 - len(octets))):
+            octets += chunk
+    except OSError:  # the server's word for chunks that are none, and for a client that went away
+        raise Refusal(RefusalCode.INVALID_REQUEST, "the body broke off") from None
     if len(octets) <= most_bytes:
-        g.body_sha256 = b64url_encode(hashlib.sha256(octets).digest())
+        g.body = octets  # a problem document names its digest
     return bytes(octets)
 
 

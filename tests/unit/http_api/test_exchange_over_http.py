@@ -50,6 +50,7 @@ def confirm(referral: Referral, of: str, **changes: Any) -> Any:
         "recipient": "tw.shelter.garden",
         "exchange": of,
         "delivery": item["delivery"],
+        "time": "2026-11-22T09:00:00Z",
         "message": {
             "sender": "tw.npa",
             "id": payload["header"]["id"],
@@ -121,6 +122,26 @@ class TestAnOversizedBody:
             "/v1/messages", input_stream=body, content_type=ENVELOPE, environ_overrides={"wsgi.input_terminated": True}
         )
         assert body.tell() <= self.limit + 1
+
+
+class BrokenStream(io.RawIOBase):
+    """A body whose chunks are not well formed, as a server reports it."""
+
+    def readinto(self, _buffer: object) -> int:
+        raise OSError("canary")
+
+    def readable(self) -> bool:
+        return True
+
+
+def test_a_body_that_breaks_off_is_refused(police: ApiClient) -> None:
+    answer = police.http.post(
+        "/v1/messages",
+        content_type=ENVELOPE,
+        environ_overrides={"wsgi.input": BrokenStream(), "wsgi.input_terminated": True},
+    )
+    problem = verified_problem(answer, police.agency.exchange.hub_signing_jwk())
+    assert (problem["status"], problem["code"]) == (400, "invalid_request")
 
 
 def test_the_inbox_shows_what_is_there_and_where_to_go_on(referral: Referral) -> None:
