@@ -252,7 +252,7 @@ def _lines(table: object, prefix: str = "") -> list[str]:
     lines: list[str] = []
     if not isinstance(table, Mapping):
         raise TypeError("a document holds tables and arrays of tables only")
-    for key, value in table.items():
+    for key, value in sorted(table.items(), key=lambda item: item[0] != "article"):  # a rule begins with its article
         if isinstance(value, dict) and all(isinstance(one, str) for one in value.values()) and not prefix:
             lines += _lines(value, f"{_key(key)}.")
         else:

@@ -1,5 +1,6 @@
 """Agreements as documents: what a lawyer writes, what is signed, and everything that is refused."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from hub.cli.agreements import agreement as agreement_commands
 from hub.domain.agreements import Agreement, AgreementKind, AgreementRecord, Deadline, TrustMode, UncoveredCategory
 from hub.domain.messages import CommonLevel, DataCategory, Handling, Tlp, Urgency
 from hub.domain.refusals import Refusal, RefusalCode
@@ -423,3 +425,28 @@ def test_the_shelter_receives_what_care_needs_and_no_more() -> None:
     kept_out = {DataCategory.CRIMINAL_RECORD, DataCategory.INTELLIGENCE, DataCategory.TRAVEL}
     assert all(flow.uncovered_category is UncoveredCategory.MINIMISE for flow in flows)
     assert frozenset().union(*(flow.categories for flow in flows)).isdisjoint(kept_out)
+
+
+# ---------------------------------------------------------------------------------------------------------- the lawyer's page
+
+PAGE = Path("docs/agreements.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_lawyers_page_is_an_agreement() -> None:
+    example = PAGE.split("```toml\n")[1].split("```")[0]
+    assert read(example).id == "tw-kr-police-2027"
+
+
+def test_the_lawyers_page_explains_every_section_that_is_read() -> None:
+    explained = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert explained == orjson.loads(read(TRIAL).canonical).keys() - {"form"}
+
+
+def test_the_lawyers_page_names_every_category_and_refusals_that_exist() -> None:
+    assert all(category in PAGE for category in DataCategory)
+    assert set(re.findall(r"\(`(\w+)`\)", PAGE)) <= set(RefusalCode)
+
+
+def test_the_commands_of_the_lawyers_page_exist() -> None:
+    named = set(re.findall(r"hub agreement ([a-z-]+)", PAGE))
+    assert named == set(agreement_commands.commands) - {"list"}
