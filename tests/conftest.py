@@ -8,6 +8,8 @@ import pytest
 
 from tests.system_packages import MISSING
 
+pytest_plugins = ["tests.databases"]
+
 HEAVY_FOLDERS = frozenset({"end_to_end", "fault", "interop", "browser"})  # they start hubs: one module stays on one worker
 
 

@@ -1,4 +1,4 @@
-"""Each test runs on SQLite and on PostgreSQL."""
+"""Fixtures for tests that run on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
