@@ -17,7 +17,7 @@ from hub.domain.refusals import Finding
 
 _PLAIN = (
     "v", "id", "type", "schema", "sender", "agreement", "purpose", "classification", "language",
-    "crime_area", "case", "in_reply_to", "urgency_ground", "declassify", "retain_until",
+    "crime_area", "case", "in_reply_to", "urgency_ground", "retain_until",
 )  # fmt: skip
 
 

@@ -8,10 +8,11 @@ from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.deliveries import Delivery, DeliveryState
 from hub.domain.parties import HUB_PARTY
 from hub.domain.receipts import ReceiptEvent
-from hub.domain.refusals import HubFault
+from hub.domain.refusals import RefusalCode
 from hub.services.deliver_message import subject_of
 from hub.services.hub import Hub
 from hub.services.issue_receipt import plan_receipt
+from hub.services.receive_message import write_refusal_sum
 from hub.storage import access, deliveries, messages, receipts
 from hub.storage.messages import MessageRow
 from hub.storage.store import Work
@@ -32,29 +33,27 @@ def tidy(hub: Hub) -> None:
     """Forget token ids that cannot be used again, and write the sum of refusals that were only counted."""
     now = hub.clock.now()
     hub.store.write(lambda work: access.forget_expired(work, now))
-    summary = hub.refusals.flush(now)
-    if summary is not None:
-        hub.note_alone(summary)
+    write_refusal_sum(hub, now)
 
 
 def _close(hub: Hub, work: Work, now: datetime) -> int:
-    closed = 0
-    for delivery in deliveries.overdue(work, now, MOST_AT_ONCE):
-        message = _state(hub, work, delivery, ReceiptEvent.NOT_DELIVERED, now)
-        dead = message.expires <= now
-        deliveries.note_evidence(work, delivery, deliver_by=message.expires, state=DeliveryState.DEAD if dead else delivery.state)
-        closed += 1
-    for delivery in deliveries.unread(work, now, MOST_AT_ONCE):
-        _state(hub, work, delivery, ReceiptEvent.NOT_RETRIEVED, now)
+    overdue, unread = deliveries.overdue(work, now, MOST_AT_ONCE), deliveries.unread(work, now, MOST_AT_ONCE)
+    found = messages.heads(work, {one.exchange for one in (*overdue, *unread)})
+    for delivery in overdue:
+        message = found[delivery.exchange]
+        _state(hub, work, delivery, message, event=ReceiptEvent.NOT_DELIVERED, now=now)
+        deliveries.note_evidence(work, delivery, deliver_by=message.expires)
+        if message.expires <= now:
+            deliveries.move(work, delivery, DeliveryState.DEAD, last_error=delivery.last_error or RefusalCode.EXPIRED.value)
+    for delivery in unread:
+        _state(hub, work, delivery, found[delivery.exchange], event=ReceiptEvent.NOT_RETRIEVED, now=now)
         deliveries.note_evidence(work, delivery, retrieve_by=None)
-        closed += 1
-    return closed
+    return len(overdue) + len(unread)
 
 
-def _state(hub: Hub, work: Work, delivery: Delivery, event: ReceiptEvent, now: datetime) -> MessageRow:
-    message = _message_of(work, delivery)
+def _state(hub: Hub, work: Work, delivery: Delivery, message: MessageRow, *, event: ReceiptEvent, now: datetime) -> None:
     if receipts.find(work, message.exchange, delivery.recipient, event, HUB_PARTY) is not None:
-        return message
+        return
     details = {
         "delivery": delivery.id,
         "state": delivery.state.value,
@@ -76,11 +75,3 @@ def _state(hub: Hub, work: Work, delivery: Delivery, event: ReceiptEvent, now: d
             details={"delivery": delivery.id, "recipient": delivery.recipient, "receipt": receipt.digest},
         ),
     )
-    return message
-
-
-def _message_of(work: Work, delivery: Delivery) -> MessageRow:
-    message = messages.get(work, delivery.exchange)
-    if message is None:
-        raise HubFault("a delivery without its message")
-    return message

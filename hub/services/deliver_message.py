@@ -10,19 +10,22 @@ that a revocation or a suspension in between holds.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from hub.crypto.content_keys import decrypt_content
 from hub.crypto.sealing import seal
 from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.decisions import Decision
-from hub.domain.deliveries import Delivery, DeliveryState, next_attempt
+from hub.domain.deliveries import OPEN_STATES, Delivery, DeliveryState, next_attempt
 from hub.domain.encoding import b64url_encode
 from hub.domain.keys import KeyUse
 from hub.domain.messages import MessageFacts
-from hub.domain.parties import DeliveryMode
+from hub.domain.parties import HUB_PARTY, DeliveryMode
 from hub.domain.receipts import ReceiptEvent
 from hub.domain.refusals import HubFault, Refusal, RefusalCode
 from hub.domain.registry import Registry
@@ -37,9 +40,11 @@ from hub.services.hub import Hub
 from hub.services.issue_receipt import Subject, plan_receipt
 from hub.services.receive_message import decide_now
 from hub.storage import deliveries, messages, receipts
-from hub.storage.deliveries import Release
+from hub.storage.deliveries import LeaseLostError, Release
 from hub.storage.messages import MessageRow
 from hub.storage.store import Work
+
+_FAULT = "fault"
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,30 @@ class PushTask:
     address: str
 
 
-def take_due(hub: Hub, most: int) -> list[DueDelivery]:
-    """Step 1. Lease due deliveries; no other worker gets them until the lease ends."""
+def take_due(
+    hub: Hub, most: int, *, most_pushes: int = 100, pushes_each: int = 4, busy: Collection[str] = ()
+) -> list[DueDelivery]:
+    """Step 1. Lease due deliveries; no other worker gets them until the lease ends. Their messages come without content.
+
+    Args:
+        hub: the hub.
+        most: deliveries to be held for pulling.
+        most_pushes: deliveries to be pushed, in all.
+        pushes_each: and for one partner, so that a slow one does not fill the worker.
+        busy: push partners that get nothing more at present.
+    """
     now = hub.clock.now()
     until = now + hub.limits.worker_lease
 
     def unit(work: Work) -> list[DueDelivery]:
-        taken = deliveries.lease_due(work, now, until, most)
-        registry = hub.registry.at(work) if taken else None
-        return [DueDelivery(one, _message_of(work, one), registry) for one in taken if registry is not None]
+        registry = hub.registry.at(work)
+        pushed = {one.authority for one in registry.parties.values() if one.delivery is DeliveryMode.PUSH}
+        taken = deliveries.lease_due(work, now, until, most, but_not_of=pushed)
+        ready = pushed.difference(busy)
+        if ready and most_pushes > 0:
+            taken += deliveries.lease_due_of(work, ready, now, until, most=most_pushes, most_each=pushes_each)
+        found = messages.heads(work, [one.exchange for one in taken]) if taken else {}
+        return [DueDelivery(one, found[one.exchange], registry) for one in taken]
 
     return hub.store.write(unit)
 
@@ -102,8 +122,11 @@ def relay(hub: Hub, due: list[DueDelivery]) -> list[PushTask]:
     pulls = [one for one in due if _mode_of(one) is DeliveryMode.PULL]
     if pulls:
         _hold_in_inboxes(hub, pulls)
-    tasks = [prepare_push(hub, one) for one in due if _mode_of(one) is DeliveryMode.PUSH]
-    return [task for task in tasks if task is not None]
+    prepared = [prepare_push(hub, one) for one in due if _mode_of(one) is DeliveryMode.PUSH]
+    tasks = [task for task in prepared if task is not None]
+    if tasks:
+        _note_releases(hub, tasks)
+    return tasks
 
 
 def decide_again(due: DueDelivery, now: datetime) -> tuple[MessageFacts, Decision]:
@@ -146,68 +169,113 @@ def seal_copy(copy: ReleasedCopy, now: datetime) -> SealedCopy:
 
 
 def prepare_push(hub: Hub, due: DueDelivery) -> PushTask | None:
-    """Steps 2 to 5 for a push partner; a delivery that may not be released any more is closed, and gives None."""
+    """Steps 2 to 5 for a push partner; a delivery that may not be released any more is closed, and gives None.
+
+    One that the hub itself cannot release (`fault`) is tried again later: it must not hold up the others.
+    """
     now = hub.clock.now()
     try:
-        sealed = seal_copy(release_copy(hub, due, now), now)
-    except Refusal as refusal:
-        reason = refusal
-    else:
+        sealed = seal_copy(release_copy(hub, with_content(hub, due), now), now)
         return PushTask(sealed, due.registry.parties[due.delivery.recipient].push_address)
-    hub.store.write(lambda work: close_refused(hub, work, due, reason, now))
+    except Refusal as refusal:
+        unit = partial(close_refused, hub, due=due, refusal=refusal, now=now)
+    except HubFault:
+        unit = partial(_note_failed_attempt, hub, due=due, error=_FAULT, now=now)
+    with suppress(LeaseLostError):
+        hub.store.write(unit)
     return None
+
+
+def with_content(hub: Hub, due: DueDelivery) -> DueDelivery:
+    """A leased delivery whose message has its content."""
+    with hub.store.reading() as work:
+        message = messages.get(work, due.delivery.exchange)
+    if message is None:
+        raise HubFault("a delivery without its message")
+    return replace(due, message=message)
 
 
 def record_push(hub: Hub, task: PushTask, error: RefusalCode | str | None) -> None:
     """Record what became of a push: `error` is None where the partner took it, else a short code.
 
     A push that was taken is relayed; it is delivered only when the partner's signed receipt is matched. Until then it is sent
-    again when its time comes: the partner recognises the repeat by its id.
+    again when its time comes: the partner recognises the repeat by its id. Nothing is recorded where somebody else has taken the
+    delivery over meanwhile, or moved it.
     """
     due, now = task.sealed.copy.due, hub.clock.now()
-    delivery = due.delivery
-    attempts = delivery.attempts + 1
-    again = next_attempt(attempts, now)
 
     def unit(work: Work) -> None:
         if error is not None:
-            deliveries.move(work, delivery, delivery.state, attempts=attempts, next_attempt_at=again, last_error=str(error)[:64])
-            hub.note(work, _entry(AuditEvent.DELIVERY_ATTEMPT_FAILED, due, now, outcome=str(error), attempts=attempts))
+            _note_failed_attempt(hub, work, due, str(error), now)
             return
-        note_release(work, task.sealed.copy, now)
-        deliveries.move(work, delivery, DeliveryState.SENT, attempts=attempts, next_attempt_at=again)
         note_relayed(hub, work, due, task.sealed.copy.decision, now)
+        current = deliveries.get(work, due.delivery.id)
+        if current is not None and current.state in OPEN_STATES:  # else the partner's receipt came by another way meanwhile
+            attempts = due.delivery.attempts + 1
+            again = next_attempt(attempts, now)
+            deliveries.move(work, due.delivery, DeliveryState.SENT, attempts=attempts, next_attempt_at=again)
 
-    hub.store.write(unit)
+    with suppress(LeaseLostError):
+        hub.store.write(unit)
+
+
+def _note_failed_attempt(hub: Hub, work: Work, due: DueDelivery, error: str, now: datetime) -> None:
+    delivery, attempts = due.delivery, due.delivery.attempts + 1
+    again = next_attempt(attempts, now)
+    deliveries.move(work, delivery, delivery.state, attempts=attempts, next_attempt_at=again, last_error=error[:64])
+    hub.note(work, _entry(AuditEvent.DELIVERY_ATTEMPT_FAILED, due, now, outcome=error, attempts=attempts))
 
 
 def _hold_in_inboxes(hub: Hub, due: list[DueDelivery]) -> None:
     now = hub.clock.now()
-    decided = [(one, decide_again(one, now)[1]) for one in due]
+    in_one_order = sorted(due, key=lambda one: one.delivery.recipient)  # so that two workers do not wait for each other
+    decided = [(one, decide_again(one, now)[1]) for one in in_one_order]
 
     def unit(work: Work) -> None:
         for one, decision in decided:
-            if not decision.allows:
-                code = decision.failures[0].code or RefusalCode.NO_AGREEMENT
-                close_refused(hub, work, one, Refusal(code, findings=decision.failures), now)
-                continue
-            position = deliveries.take_positions(work, one.delivery.recipient, 1)
-            deliveries.move(work, one.delivery, DeliveryState.HELD, position=position)
-            note_relayed(hub, work, one, decision, now)
+            _hold(hub, work, one, decision, now)
 
-    hub.store.write(unit)
+    try:
+        hub.store.write(unit)
+    except LeaseLostError:
+        if len(due) > 1:  # one of them is another's by now; the rest go on by themselves
+            for one in in_one_order:
+                _hold_in_inboxes(hub, [one])
+
+
+def _hold(hub: Hub, work: Work, due: DueDelivery, decision: Decision, now: datetime) -> None:
+    if not decision.allows:
+        code = decision.failures[0].code or RefusalCode.NO_AGREEMENT
+        close_refused(hub, work, due, Refusal(code, findings=decision.failures), now)
+        return
+    position = deliveries.take_positions(work, due.delivery.recipient, 1)
+    deliveries.move(work, due.delivery, DeliveryState.HELD, position=position)
+    note_relayed(hub, work, due, decision, now)
 
 
 def close_refused(hub: Hub, work: Work, due: DueDelivery, refusal: Refusal, now: datetime) -> None:
     """Close a delivery that may not be released any more, with the evidence that its sender needs."""
-    deliveries.move(work, due.delivery, DeliveryState.REFUSED, last_error=refusal.code.value)
-    details = {"reason": refusal.code.value, "findings": finding_members(refusal.findings)}
-    receipt = plan_receipt(
-        hub, subject_of(due.message), ReceiptEvent.NOT_DELIVERED, due.delivery.recipient, now=now, details=details
-    )
-    if receipts.find(work, receipt.exchange, receipt.recipient, receipt.event, receipt.issuer) is None:
+    state = DeliveryState.DEAD if refusal.code is RefusalCode.EXPIRED else DeliveryState.REFUSED
+    deliveries.move(work, due.delivery, state, last_error=refusal.code.value)
+    receipt = receipts.find(work, due.message.exchange, due.delivery.recipient, ReceiptEvent.NOT_DELIVERED, HUB_PARTY)
+    if receipt is None:
+        details = {"reason": refusal.code.value, "findings": finding_members(refusal.findings)}
+        receipt = plan_receipt(
+            hub, subject_of(due.message), ReceiptEvent.NOT_DELIVERED, due.delivery.recipient, now=now, details=details
+        )
         receipts.add(work, [receipt])
     hub.note(work, _entry(AuditEvent.DELIVERY_REFUSED, due, now, outcome=refusal.code.value, receipt=receipt.digest))
+
+
+def _note_releases(hub: Hub, tasks: list[PushTask]) -> None:
+    """Before anything is sent: a partner's receipt may come back sooner than the answer to the request that carried it."""
+    now = hub.clock.now()
+
+    def unit(work: Work) -> None:
+        for task in tasks:
+            note_release(work, task.sealed.copy, now)
+
+    hub.store.write(unit)
 
 
 def note_release(work: Work, copy: ReleasedCopy, now: datetime) -> None:
@@ -220,7 +288,7 @@ def note_release(work: Work, copy: ReleasedCopy, now: datetime) -> None:
 
 def note_relayed(hub: Hub, work: Work, due: DueDelivery, decision: Decision, now: datetime) -> None:
     """Plan the RELAYED receipt, once, and audit that the message stands ready or was sent."""
-    if receipts.find(work, due.message.exchange, due.delivery.recipient, ReceiptEvent.RELAYED, "hub") is not None:
+    if receipts.find(work, due.message.exchange, due.delivery.recipient, ReceiptEvent.RELAYED, HUB_PARTY) is not None:
         return
     details = {"delivery": due.delivery.id, "decision": decision_members(decision)[0]}
     receipt = plan_receipt(hub, subject_of(due.message), ReceiptEvent.RELAYED, due.delivery.recipient, now=now, details=details)
@@ -274,7 +342,7 @@ def _entry(event: AuditEvent, due: DueDelivery, now: datetime, outcome: str = "o
     return AuditEntry(
         event,
         now,
-        "hub",
+        HUB_PARTY,
         outcome=outcome,
         exchange=due.message.exchange,
         agreement=due.message.agreement,
@@ -286,10 +354,3 @@ def _entry(event: AuditEvent, due: DueDelivery, now: datetime, outcome: str = "o
 def _mode_of(due: DueDelivery) -> DeliveryMode:
     party = due.registry.parties.get(due.delivery.recipient)
     return party.delivery if party is not None else DeliveryMode.PULL
-
-
-def _message_of(work: Work, delivery: Delivery) -> MessageRow:
-    message = messages.get(work, delivery.exchange)
-    if message is None:
-        raise HubFault("a delivery without its message")
-    return message

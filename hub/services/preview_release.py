@@ -6,17 +6,22 @@ from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.decisions import Decision
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.services.callers import Caller
-from hub.services.hub import Hub
+from hub.services.hub import Hub, codes
 from hub.services.receive_message import (
+    Arrival,
     FreshMessage,
+    TypedMessage,
     decide_now,
     identify_sender,
     note_arrival,
     open_envelope,
     read_body,
+    read_header,
     unseal,
     verify_signature,
 )
+
+_PREVIEWED = AuditEvent.MESSAGE_PREVIEWED
 
 
 def preview_release(hub: Hub, caller: Caller, octets: bytes, media_type: str) -> Decision:
@@ -30,22 +35,32 @@ def preview_release(hub: Hub, caller: Caller, octets: bytes, media_type: str) ->
     Raises:
         Refusal: what steps 2 to 5 and 8 of `receive_message` raise; SENDER_MISMATCH where the sender is not the caller.
     """
-    signed = unseal(hub, open_envelope(hub, note_arrival(hub, octets, media_type)))
-    with hub.store.reading() as work:
-        verified = verify_signature(hub, identify_sender(hub, work, signed))
-    if verified.header.sender != caller.authority:
-        raise Refusal(RefusalCode.SENDER_MISMATCH, "a party previews its own messages")
-    typed = read_body(hub, FreshMessage(verified))
-    decision = decide_now(verified.registry, typed.facts, verified.arrived_at)
+    arrival = note_arrival(hub, octets, media_type)
+    try:
+        typed = _read(hub, caller, arrival)
+    except Refusal as refusal:
+        details = {"arrival": arrival.digest, "key": caller.kid}
+        hub.note_alone(AuditEntry(_PREVIEWED, arrival.at, caller.authority, outcome=refusal.code.value, details=details))
+        raise
+    decision = decide_now(typed.verified.registry, typed.facts, arrival.at)
     hub.note_alone(
         AuditEntry(
-            AuditEvent.MESSAGE_PREVIEWED,
-            verified.arrived_at,
+            _PREVIEWED,
+            arrival.at,
             caller.authority,
             outcome="allowed" if decision.allows else "refused",
             agreement=decision.agreement,
             agreement_version=decision.agreement_version,
-            details={"type": verified.header.type, "codes": sorted({str(one.code) for one in decision.failures})},
+            details={"type": typed.facts.header.type, "key": caller.kid, "codes": codes([one.code for one in decision.failures])},
         )
     )
     return decision
+
+
+def _read(hub: Hub, caller: Caller, arrival: Arrival) -> TypedMessage:
+    signed = unseal(hub, open_envelope(hub, arrival))
+    with hub.store.reading() as work:
+        authentic = verify_signature(identify_sender(hub, work, signed))
+    if authentic.signer != caller.authority:
+        raise Refusal(RefusalCode.SENDER_MISMATCH, "a party previews its own messages")
+    return read_body(hub, FreshMessage(read_header(hub, authentic)))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.deliveries import Delivery
-from hub.domain.refusals import Refusal, RefusalCode
+from hub.domain.refusals import HubFault, Refusal, RefusalCode
 from hub.formats.decision_records import finding_members
 from hub.services.callers import Caller
-from hub.services.deliver_message import DueDelivery, note_release, release_copy, seal_copy
+from hub.services.deliver_message import DueDelivery, ReleasedCopy, note_release, release_copy, seal_copy
 from hub.services.hub import Hub
 from hub.storage import deliveries, messages
+from hub.storage.registry import RegistryMovedError, require_version
 from hub.storage.store import Work
 
 POLL_SECONDS = 0.25
+MAX_RACES = 5
 
 
 @dataclass(frozen=True)
@@ -74,32 +77,45 @@ def fetch_delivery(hub: Hub, caller: Caller, delivery_id: str) -> tuple[str, byt
         Refusal: NOT_FOUND for what is not in the caller's inbox; what the agreement as it stands today refuses.
     """
     now = hub.clock.now()
-    due = _find(hub, caller, delivery_id)
-    try:
-        sealed = seal_copy(release_copy(hub, due, now), now)
-    except Refusal as refusal:
-        hub.note_alone(
-            _fetched(due, caller, now=now, outcome=refusal.code.value, details={"findings": finding_members(refusal.findings)})
-        )
-        raise
+    for _ in range(MAX_RACES):
+        due = _find(hub, caller, delivery_id, now)
+        try:
+            sealed = seal_copy(release_copy(hub, due, now), now)
+        except Refusal as refusal:
+            hub.note_alone(
+                _fetched(
+                    due, caller, now=now, outcome=refusal.code.value, details={"findings": finding_members(refusal.findings)}
+                )
+            )
+            raise
+        try:
+            hub.store.write(partial(_note_fetched, hub, copy=sealed.copy, caller=caller, now=now))
+        except RegistryMovedError:
+            continue  # what was decided from does not stand any more
+        return due.message.exchange, sealed.envelope
+    raise HubFault("the registry kept changing")
 
-    def unit(work: Work) -> None:
-        note_release(work, sealed.copy, now)
-        hub.note(work, _fetched(due, caller, now=now, outcome="ok", details={"released": sealed.copy.digest}))
 
-    hub.store.write(unit)
-    return due.message.exchange, sealed.envelope
+def _note_fetched(hub: Hub, work: Work, copy: ReleasedCopy, caller: Caller, now: datetime) -> None:
+    require_version(work, copy.due.registry.version)
+    note_release(work, copy, now)
+    hub.note(work, _fetched(copy.due, caller, now=now, outcome="ok", details={"released": copy.digest}))
 
 
-def _find(hub: Hub, caller: Caller, delivery_id: str) -> DueDelivery:
+def _find(hub: Hub, caller: Caller, delivery_id: str, now: datetime) -> DueDelivery:
     with hub.store.reading() as work:
         delivery = deliveries.get(work, delivery_id)
-        if delivery is None or delivery.recipient != caller.authority or delivery.position == 0:
-            raise Refusal(RefusalCode.NOT_FOUND)
-        message = messages.get(work, delivery.exchange)
-        if message is None:
-            raise Refusal(RefusalCode.NOT_FOUND)
-        return DueDelivery(delivery, message, hub.registry.at(work))
+        message = messages.get(work, delivery.exchange) if delivery and _is_in_inbox(delivery, caller) else None
+        registry = hub.registry.at(work)
+    if delivery is None or message is None:
+        details = {"key": caller.kid}
+        hub.note_alone(AuditEntry(AuditEvent.DELIVERY_FETCHED, now, caller.authority, outcome="not_found", details=details))
+        raise Refusal(RefusalCode.NOT_FOUND)
+    return DueDelivery(delivery, message, registry)
+
+
+def _is_in_inbox(delivery: Delivery, caller: Caller) -> bool:
+    return delivery.recipient == caller.authority and delivery.position > 0
 
 
 def _fetched(due: DueDelivery, caller: Caller, *, now: datetime, outcome: str, details: dict[str, object]) -> AuditEntry:

@@ -48,12 +48,17 @@ def read_exchange(hub: Hub, caller: Caller, exchange: str) -> ExchangeView:
         Refusal: NOT_FOUND for an exchange that is not there or that the caller had no part in.
     """
     with hub.store.reading() as work:
-        message = messages.get(work, exchange)
-        if message is None or not messages.involves(work, exchange, caller.authority):
-            raise Refusal(RefusalCode.NOT_FOUND)
-        is_sender = message.sender == caller.authority
+        took_part = messages.involves(work, exchange, caller.authority)
+        message = messages.heads(work, [exchange]).get(exchange) if took_part else None
         found = deliveries.of_exchange(work, exchange)
         evidence = receipts.of_exchange(work, exchange)
+    if message is None:
+        details = {"key": caller.kid}
+        hub.note_alone(
+            AuditEntry(AuditEvent.MESSAGE_READ, hub.clock.now(), caller.authority, outcome="not_found", details=details)
+        )
+        raise Refusal(RefusalCode.NOT_FOUND)
+    is_sender = message.sender == caller.authority
     seen = found if is_sender else [one for one in found if one.recipient == caller.authority]
     shown = evidence if is_sender else [one for one in evidence if one.recipient == caller.authority]
     hub.note_alone(

@@ -81,6 +81,19 @@ class IdentifiedOctets:
 
 
 @dataclass(frozen=True)
+class AuthenticText:
+    """A text that its signer did sign: `payload` is what was signed, not yet read."""
+
+    identified: IdentifiedOctets
+    payload: bytes
+
+    @property
+    def signer(self) -> str:
+        """The authority id of the party that signed."""
+        return self.identified.sender.authority
+
+
+@dataclass(frozen=True)
 class VerifiedMessage:
     """A message whose signature verified and whose signer is its sender. Holds only octets that were signed."""
 
@@ -138,14 +151,16 @@ def receive_message(hub: Hub, octets: bytes, media_type: str) -> IssuedReceipt:
         Refusal: every way in which a message can be refused; it is audited here.
     """
     arrival = note_arrival(hub, octets, media_type)
-    signer = ""
+    signer, message_id = "", ""
     try:
         envelope = open_envelope(hub, arrival)
         signed = unseal(hub, envelope)
         for _ in range(MAX_RACES):
             with hub.store.reading() as work:
-                verified = verify_signature(hub, identify_sender(hub, work, signed))
-                signer = verified.header.sender
+                authentic = verify_signature(identify_sender(hub, work, signed))
+                signer = authentic.signer
+                verified = read_header(hub, authentic)
+                message_id = verified.header.id
                 found = recognise_repeat(work, verified)
                 if isinstance(found, Receipt):
                     break
@@ -157,13 +172,15 @@ def receive_message(hub: Hub, octets: bytes, media_type: str) -> IssuedReceipt:
             raise HubFault("the registry, or this message, kept changing")
         return _give_again(hub, verified, found)
     except Refusal as refusal:
-        record_refusal(hub, arrival, signer, refusal)
+        record_refusal(hub, arrival, refusal, signer, message_id)
         raise
 
 
 def note_arrival(hub: Hub, octets: bytes, media_type: str) -> Arrival:
-    """Step 1. Read the clock, once, and note what came. Never refuses."""
-    return Arrival(octets, media_type, b64url_encode(hashlib.sha256(octets).digest()), hub.clock.now())
+    """Step 1. Read the clock, once, and note what came. Never refuses. The sum of refusals only counted is written when due."""
+    arrival = Arrival(octets, media_type, b64url_encode(hashlib.sha256(octets).digest()), hub.clock.now())
+    write_refusal_sum(hub, arrival.at)
+    return arrival
 
 
 def open_envelope(hub: Hub, arrival: Arrival) -> UnverifiedEnvelope:
@@ -201,10 +218,15 @@ def unseal(hub: Hub, unverified: UnverifiedEnvelope) -> SignedOctets:
 def identify_sender(hub: Hub, work: Work, signed: SignedOctets) -> IdentifiedOctets:
     """Step 4. Find the signing key in the registry by its id: never in the message.
 
+    The key that opened the seal is looked up too: it must be the hub's own, and its revocation holds on every node at once.
+
     Raises:
-        Refusal: UNKNOWN_SENDER, KEY_NOT_VALID, WRONG_PROFILE.
+        Refusal: CANNOT_UNSEAL, UNKNOWN_SENDER, KEY_NOT_VALID, WRONG_PROFILE.
     """
     registry = hub.registry.at(work)
+    opened_by = registry.keys.get(signed.envelope.recipients[0].kid)
+    if opened_by is None or opened_by.owner != HUB_PARTY or not opened_by.is_accepted(signed.arrived_at):
+        raise Refusal(RefusalCode.CANNOT_UNSEAL, "not sealed to a key of this hub that is valid now")
     key = registry.keys.get(signed.jws.elements[0].header.kid)
     sender = registry.parties.get(key.owner) if key else None
     if key is None or sender is None:
@@ -218,23 +240,33 @@ def identify_sender(hub: Hub, work: Work, signed: SignedOctets) -> IdentifiedOct
     return IdentifiedOctets(signed, key, sender, registry)
 
 
-def verify_signature(hub: Hub, identified: IdentifiedOctets) -> VerifiedMessage:
-    """Step 5. Verify over the octets as received; then, and only then, read them.
+def verify_signature(identified: IdentifiedOctets) -> AuthenticText:
+    """Step 5. Verify over the octets as received; they are not read before.
 
     Raises:
-        Refusal: BAD_SIGNATURE, MALFORMED_ENVELOPE, SCHEMA_VIOLATION, SENDER_MISMATCH.
+        Refusal: BAD_SIGNATURE.
     """
     signed = identified.signed
     verify_es256(identified.key.jwk, signed.jws.signing_input(0), signed.jws.elements[0].signature)
-    document = parse_object(signed.jws.payload)
+    return AuthenticText(identified, signed.jws.payload)
+
+
+def read_header(hub: Hub, authentic: AuthenticText) -> VerifiedMessage:
+    """Step 5, second half. Read what was signed, and compare its header with the signer and with the seal.
+
+    Raises:
+        Refusal: MALFORMED_ENVELOPE, SCHEMA_VIOLATION, SENDER_MISMATCH.
+    """
+    identified, signed = authentic.identified, authentic.identified.signed
+    document = parse_object(authentic.payload)
     if document.keys() != {"header", "body"}:
         raise Refusal(RefusalCode.SCHEMA_VIOLATION, "a message has exactly the members header and body")
     header = hub.bodies.read_header(document["header"])
-    if header.sender != identified.sender.authority:
+    if header.sender != authentic.signer:
         raise Refusal(RefusalCode.SENDER_MISMATCH, "the signing key belongs to another party than the sender")
     if header.id != signed.envelope.message_id:
         raise Refusal(RefusalCode.SENDER_MISMATCH, "the seal and the signed header name different message ids")
-    digest = b64url_encode(hashlib.sha256(signed.jws.payload).digest())
+    digest = b64url_encode(hashlib.sha256(authentic.payload).digest())
     return VerifiedMessage(signed.octets, digest, header, document["body"], identified.registry, signed.arrived_at)
 
 
@@ -291,11 +323,19 @@ def decide_release(work: Work, typed: TypedMessage) -> ReleasableMessage:
     decision = decide_now(verified.registry, typed.facts, verified.arrived_at)
     if not decision.allows:
         raise Refusal(decision.failures[0].code or RefusalCode.NO_AGREEMENT, findings=decision.failures)
-    if header.case or header.in_reply_to:
-        threads = messages.thread_agreements(work, header.case, header.in_reply_to, header.sender)
-        if threads != {header.agreement}:
-            raise Refusal(RefusalCode.CASE_AGREEMENT_MISMATCH)
+    _check_thread(work, header)
     return ReleasableMessage(verified, typed.facts, decision)
+
+
+def _check_thread(work: Work, header: Header) -> None:
+    """One case has one agreement: the message that opened it and the one answered are the sender's to know, and run under it."""
+    wanted = {one for one in (header.case, header.in_reply_to) if one}
+    if not wanted:
+        return
+    found = messages.thread(work, wanted, header.sender)
+    fitting = {one for one, case, agreement in found if agreement == header.agreement and case == (header.case or case)}
+    if fitting != wanted:
+        raise Refusal(RefusalCode.CASE_AGREEMENT_MISMATCH)
 
 
 def decide_now(registry: Registry, facts: MessageFacts, now: datetime) -> Decision:
@@ -369,8 +409,11 @@ def _give_again(hub: Hub, verified: VerifiedMessage, first: Receipt) -> IssuedRe
     return replace(issue_receipt(hub, first), repeated=True)
 
 
-def record_refusal(hub: Hub, arrival: Arrival, signer: str, refusal: Refusal) -> None:
-    """Audit a refusal in its own transaction; unauthenticated bytes past a limit are counted only. Content is not kept."""
+def record_refusal(hub: Hub, arrival: Arrival, refusal: Refusal, signer: str, message_id: str) -> None:
+    """Audit a refusal in its own transaction; unauthenticated bytes past a limit are counted only. Content is not kept.
+
+    `signer` and `message_id` are "" as far as they were not known yet.
+    """
     entry = AuditEntry(
         AuditEvent.MESSAGE_REFUSED,
         arrival.at,
@@ -379,6 +422,7 @@ def record_refusal(hub: Hub, arrival: Arrival, signer: str, refusal: Refusal) ->
         details={
             "arrival": arrival.digest,
             "size": len(arrival.octets),
+            **({"message": message_id} if message_id else {}),
             "findings": finding_members(refusal.findings),
         },
     )
@@ -386,6 +430,13 @@ def record_refusal(hub: Hub, arrival: Arrival, signer: str, refusal: Refusal) ->
         hub.note_alone(entry)
         return
     note_unauthenticated_refusal(hub, refusal.code, entry)
+
+
+def write_refusal_sum(hub: Hub, now: datetime) -> None:
+    """Audit the sum of the refusals that this process only counted, once their minute is over."""
+    summary = hub.refusals.flush(now)
+    if summary is not None:
+        hub.note_alone(summary)
 
 
 def note_unauthenticated_refusal(hub: Hub, code: RefusalCode, entry: AuditEntry) -> None:

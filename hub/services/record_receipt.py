@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from hub.crypto.signatures import verify_es256
 from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.deliveries import Delivery, DeliveryState
-from hub.domain.encoding import b64url_encode
+from hub.domain.encoding import b64url_encode, parse_time
 from hub.domain.keys import KeyUse
 from hub.domain.parties import HUB_PARTY
 from hub.domain.receipts import RECIPIENT_EVENTS, Receipt, ReceiptEvent
@@ -26,8 +27,12 @@ from hub.storage.messages import MessageRow
 from hub.storage.store import Work
 
 MAX_RECEIPT_CHARACTERS = 16_384
-MAX_REASON_CHARACTERS = 64
 MAX_RACES = 5
+
+_MEMBERS = frozenset({"v", "event", "issuer", "recipient", "exchange", "delivery", "message", "time"})
+_OPTIONAL_MEMBERS = frozenset({"of", "reason"})
+_REASON = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 _STATES = {
     ReceiptEvent.DELIVERED: DeliveryState.DELIVERED,
@@ -70,22 +75,25 @@ def record_receipt(hub: Hub, caller: Caller, delivery_id: str, text: str) -> Iss
     now = hub.clock.now()
     with hub.store.reading() as work:
         delivery = deliveries.get(work, delivery_id)
-    if delivery is None or delivery.recipient != caller.authority:
-        raise Refusal(RefusalCode.NOT_FOUND)
+    mine = delivery if delivery is not None and delivery.recipient == caller.authority else None
     try:
+        if mine is None:
+            raise Refusal(RefusalCode.NOT_FOUND)
         verified = verify_receipt(hub, caller, text, now)
-        return _record_once(hub, delivery_id, verified, now)
+        receipt, repeated = _record_once(hub, mine.id, verified, now)
     except Refusal as refusal:
+        arrival = b64url_encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         entry = AuditEntry(
             AuditEvent.RECEIPT_REFUSED,
             now,
             caller.authority,
             outcome=refusal.code.value,
-            exchange=delivery.exchange,
-            details={"delivery": delivery_id, "arrival": b64url_encode(hashlib.sha256(text.encode()).digest())},
+            exchange=mine.exchange if mine else "",
+            details={"arrival": arrival, **({"delivery": mine.id} if mine else {})},
         )
         hub.note_alone(entry)
         raise
+    return IssuedReceipt(receipt.exchange, sign_receipt(hub, receipt), repeated)
 
 
 def record_pushed_receipt(hub: Hub, recipient: str, delivery_id: str, text: str) -> IssuedReceipt:
@@ -97,7 +105,7 @@ def record_pushed_receipt(hub: Hub, recipient: str, delivery_id: str, text: str)
     return record_receipt(hub, Caller(recipient, ""), delivery_id, text)
 
 
-def _record_once(hub: Hub, delivery_id: str, verified: VerifiedReceipt, now: datetime) -> IssuedReceipt:
+def _record_once(hub: Hub, delivery_id: str, verified: VerifiedReceipt, now: datetime) -> tuple[Receipt, bool]:
     for _ in range(MAX_RACES):
         try:
             return hub.store.write(lambda work: _record(hub, work, delivery_id, verified, now))
@@ -123,21 +131,41 @@ def verify_receipt(hub: Hub, caller: Caller, text: str, now: datetime) -> Verifi
         raise Refusal(RefusalCode.KEY_NOT_VALID)
     verify_es256(key.jwk, signed.signing_input(), signed.element.signature)
     members = parse_object(signed.payload)
-    if members.get("event") not in RECIPIENT_EVENTS:
-        raise Refusal(RefusalCode.RECEIPT_MISMATCH, "a recipient states delivered, rejected or retrieved")
+    _check_members(members)
     return VerifiedReceipt(ReceiptEvent(members["event"]), key.kid, signed.payload, members, text)
 
 
-def _record(hub: Hub, work: Work, delivery_id: str, verified: VerifiedReceipt, now: datetime) -> IssuedReceipt:
+def _check_members(members: dict[str, object]) -> None:
+    """Check that a receipt has its members and no others: it is kept in the clear, so nothing may be told in it.
+
+    Raises:
+        Refusal: RECEIPT_MISMATCH.
+    """
+    if not _MEMBERS <= members.keys() <= _MEMBERS | _OPTIONAL_MEMBERS or members["v"] != 1 or members["v"] is True:
+        raise Refusal(RefusalCode.RECEIPT_MISMATCH, "these are not the members of a receipt of version 1")
+    if members["event"] not in list(RECIPIENT_EVENTS):
+        raise Refusal(RefusalCode.RECEIPT_MISMATCH, "a recipient states delivered, rejected or retrieved")
+    has_reason = _REASON.match(str(members.get("reason", ""))) is not None
+    if has_reason != (members["event"] == ReceiptEvent.REJECTED):
+        raise Refusal(RefusalCode.RECEIPT_MISMATCH, "a rejection, and nothing else, gives its reason as a code")
+    if "of" in members and not _DIGEST.match(str(members["of"])):
+        raise Refusal(RefusalCode.RECEIPT_MISMATCH, "of is not a digest")
+    try:
+        parse_time(str(members["time"]))
+    except ValueError:
+        raise Refusal(RefusalCode.RECEIPT_MISMATCH, "the time is not RFC 3339 in UTC") from None
+
+
+def _record(hub: Hub, work: Work, delivery_id: str, verified: VerifiedReceipt, now: datetime) -> tuple[Receipt, bool]:
     delivery = deliveries.get(work, delivery_id)
-    message = messages.get(work, delivery.exchange) if delivery else None
+    message = messages.heads(work, [delivery.exchange]).get(delivery.exchange) if delivery else None
     if delivery is None or message is None:
         raise HubFault("a delivery without its message")
     _match(work, delivery, message, verified)
     known = receipts.find(work, message.exchange, delivery.recipient, verified.event, HUB_PARTY)
     if known is not None:
-        return IssuedReceipt(message.exchange, sign_receipt(hub, known), repeated=True)
-    if delivery.state not in _MAY_FOLLOW[verified.event]:
+        return known, True
+    if not _may_follow(delivery, verified.event):
         raise Refusal(RefusalCode.RECEIPT_MISMATCH, f"{verified.event.value} cannot follow {delivery.state.value}")
     partner = Receipt(
         exchange=message.exchange,
@@ -152,7 +180,7 @@ def _record(hub: Hub, work: Work, delivery_id: str, verified: VerifiedReceipt, n
     )
     details: dict[str, object] = {"delivery": delivery.id, "of": partner.digest}
     if verified.event is ReceiptEvent.REJECTED:
-        details["reason"] = str(verified.members.get("reason", ""))[:MAX_REASON_CHARACTERS]
+        details["reason"] = verified.members["reason"]
     own = plan_receipt(hub, subject_of(message), verified.event, delivery.recipient, now=now, details=details)
     receipts.add(work, [partner, own])
     deliveries.move(work, delivery, _STATES[verified.event])
@@ -169,11 +197,18 @@ def _record(hub: Hub, work: Work, delivery_id: str, verified: VerifiedReceipt, n
             details={"delivery": delivery.id, "receipt": own.digest, "of": partner.digest},
         ),
     )
-    return IssuedReceipt(message.exchange, sign_receipt(hub, own))
+    return own, False
+
+
+def _may_follow(delivery: Delivery, event: ReceiptEvent) -> bool:
+    """Whether the event fits the state. What the hub closed may have arrived before: then its `last_error` says why."""
+    if delivery.state is DeliveryState.REFUSED and delivery.last_error:
+        return event is not ReceiptEvent.RETRIEVED
+    return delivery.state in _MAY_FOLLOW[event]
 
 
 def _match(work: Work, delivery: Delivery, message: MessageRow, verified: VerifiedReceipt) -> None:
-    """Compare what the receipt states with what was released.
+    """Compare what the receipt states with what was released. Whoever rejects what did not open knows neither id nor digest.
 
     Raises:
         Refusal: RECEIPT_MISMATCH.
@@ -187,9 +222,13 @@ def _match(work: Work, delivery: Delivery, message: MessageRow, verified: Verifi
         "delivery": delivery.id,
     }
     wrong = [name for name, value in expected.items() if members.get(name) != value]
-    if not isinstance(about, dict) or (about.get("sender"), about.get("id")) != (message.sender, message.message_id):
-        wrong.append("message")
-    elif not (isinstance(about.get("digest"), str) and deliveries.was_released(work, delivery.id, about["digest"])):
-        wrong.append("message.digest")
+    digest = about.get("digest") if isinstance(about, dict) else None
+    released = isinstance(digest, str) and deliveries.was_released(work, delivery.id, digest)
+    unopened = {"sender": message.sender, "id": "", "digest": ""}
+    if not (verified.event is ReceiptEvent.REJECTED and about == unopened):
+        if about != {"sender": message.sender, "id": message.message_id, "digest": digest}:
+            wrong.append("message")
+        if not released:
+            wrong.append("message.digest")
     if wrong:
         raise Refusal(RefusalCode.RECEIPT_MISMATCH, f"the receipt disagrees with the delivery in {', '.join(wrong)}")

@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from hub.domain.audit import AuditEntry, AuditEvent
+from hub.domain.encoding import format_time
 from hub.domain.parties import HUB_PARTY
 from hub.domain.refusals import RefusalCode
 
@@ -54,5 +55,5 @@ class RefusalMeter:
         self._opened_at, self._seen, self._counted = None, 0, Counter()
         if not counted:
             return None
-        details = {"since": opened_at.isoformat(), "by_code": counted, "count": sum(counted.values())}
+        details = {"since": format_time(opened_at), "by_code": counted, "count": sum(counted.values())}
         return AuditEntry(AuditEvent.ARRIVALS_REFUSED, now, HUB_PARTY, outcome="refused", details=details)

@@ -46,14 +46,15 @@ class RegistryReader:
         parties: list[Party] = self._parse_all(loaded.parties, read_party_document, fresh)
         keys: list[KeyRecord] = self._parse_all(loaded.keys, read_key_document, fresh)
         agreements: list[Agreement] = self._parse_all(loaded.agreements, read_canonical, fresh)
-        self._parsed = fresh
-        self._picture = Registry(
+        picture = Registry(
             version=loaded.version,
             parties={party.authority: party for party in parties},
             keys={key.kid: key for key in keys},
             agreements=_agreement_records(agreements, loaded),
         )
-        return self._picture
+        if rows.is_settled(work):
+            self._parsed, self._picture = fresh, picture
+        return picture
 
     def _parse_all(self, documents: Iterable[bytes], parse: Callable[[bytes], T], fresh: dict[bytes, object]) -> list[T]:
         parsed: list[T] = []

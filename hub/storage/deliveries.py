@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,7 +39,7 @@ class Release:
 
 
 class LeaseLostError(Exception):
-    """Another worker took this delivery over; nothing of this one's work on it is kept."""
+    """Somebody else took this delivery over or moved it; nothing of this one's work on it is kept."""
 
 
 def add(work: Work, new: Sequence[Delivery]) -> None:
@@ -58,21 +58,38 @@ def of_exchange(work: Work, exchange: str) -> list[Delivery]:
     return _all(work, select(*_COLUMNS).where(deliveries.c.exchange == exchange).order_by(deliveries.c.id))
 
 
-def lease_due(work: Work, now: datetime, until: datetime, most: int) -> list[Delivery]:
-    """Take at most `most` due deliveries until `until`: each gets a higher fence, and no other worker gets it before then."""
+def lease_due(work: Work, now: datetime, until: datetime, most: int, *, but_not_of: Collection[str] = ()) -> list[Delivery]:
+    """Take at most `most` due deliveries until `until`: each gets a higher fence, and no other worker gets it before then.
+
+    Those of the recipients `but_not_of` are left.
+    """
+    return _lease(work, _due(now).where(deliveries.c.recipient.not_in(but_not_of)), until, most)
+
+
+def lease_due_of(
+    work: Work, recipients: Collection[str], now: datetime, until: datetime, *, most: int, most_each: int
+) -> list[Delivery]:
+    """As `lease_due`, of these recipients only, and at most `most_each` of one: so none of them fills the worker alone."""
     columns = deliveries.c
-    due = (
-        select(columns.id)
-        .where(
-            columns.state.in_([DeliveryState.QUEUED.value, DeliveryState.SENT.value]),
-            columns.next_attempt_at <= now,
-            or_(columns.lease_until.is_(None), columns.lease_until <= now),
-        )
-        .order_by(columns.next_attempt_at)
-        .limit(most)
-        .with_for_update(skip_locked=True)
+    place = func.row_number().over(partition_by=columns.recipient, order_by=(columns.next_attempt_at, columns.id))
+    ranked = _due(now).where(columns.recipient.in_(recipients)).add_columns(place.label("place")).subquery()
+    first = select(ranked.c.id).where(ranked.c.place <= most_each)
+    return _lease(work, _due(now).where(columns.id.in_(first)), until, most)
+
+
+def _due(now: datetime) -> Select[tuple[str]]:
+    columns = deliveries.c
+    return select(columns.id).where(
+        columns.state.in_([DeliveryState.QUEUED.value, DeliveryState.SENT.value]),
+        columns.next_attempt_at <= now,
+        or_(columns.lease_until.is_(None), columns.lease_until <= now),
     )
-    ids = list(work.execute(due).scalars())
+
+
+def _lease(work: Work, due: Select[tuple[str]], until: datetime, most: int) -> list[Delivery]:
+    columns = deliveries.c
+    taken = due.order_by(columns.next_attempt_at, columns.id).limit(most).with_for_update(skip_locked=True)
+    ids = list(work.execute(taken).scalars())
     if not ids:
         return []
     work.execute(update(deliveries).where(columns.id.in_(ids)).values(lease_until=until, fence=columns.fence + 1))
@@ -89,12 +106,13 @@ def move(
     position: int | None = None,
     last_error: str = "",
 ) -> None:
-    """Bring a delivery into a state and give its lease up.
+    """Bring a delivery into a state and give its lease up. Its fence grows, so that whoever held it notices.
 
     Raises:
         LeaseLostError: its fence is not the stored one any more.
     """
-    values: dict[str, object] = {"state": state.value, "lease_until": None, "last_error": last_error}
+    fence = delivery.fence + 1
+    values: dict[str, object] = {"state": state.value, "lease_until": None, "last_error": last_error, "fence": fence}
     if next_attempt_at is not None:
         values["next_attempt_at"] = next_attempt_at
     if attempts is not None:
@@ -137,31 +155,33 @@ def has_news(work: Work, recipient: str, after: int) -> bool:
 
 
 def overdue(work: Work, now: datetime, most: int) -> list[Delivery]:
-    """Deliveries that the recipient's system has not confirmed by their deadline."""
+    """Deliveries that the recipient's system has not confirmed by their deadline. They stand still until this work ends."""
     columns = deliveries.c
     return _all(
         work,
         select(*_COLUMNS)
         .where(columns.state.in_([state.value for state in OPEN_STATES]), columns.deliver_by <= now)
         .order_by(columns.deliver_by)
-        .limit(most),
+        .limit(most)
+        .with_for_update(skip_locked=True),
     )
 
 
 def unread(work: Work, now: datetime, most: int) -> list[Delivery]:
-    """Deliveries that no person has opened by their deadline and that have no evidence of it yet."""
+    """Deliveries that no person has opened by their deadline and that have no evidence of it yet; as `overdue`."""
     columns = deliveries.c
     return _all(
         work,
         select(*_COLUMNS)
         .where(columns.state == DeliveryState.DELIVERED.value, columns.retrieve_by <= now)
         .order_by(columns.retrieve_by)
-        .limit(most),
+        .limit(most)
+        .with_for_update(skip_locked=True),
     )
 
 
-def note_evidence(work: Work, delivery: Delivery, **values: datetime | DeliveryState | None) -> None:
-    """Note that negative evidence was issued: `deliver_by` (when to look again), `retrieve_by` (None: never), `state`."""
+def note_evidence(work: Work, delivery: Delivery, **values: datetime | None) -> None:
+    """Note that negative evidence was issued: `deliver_by` (when to look again), `retrieve_by` (None: never)."""
     work.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +15,9 @@ from hub.storage.tables import deliveries, messages
 _ADD = insert(messages)
 _CLAIM = select(messages.c.exchange, messages.c.digest).where(
     messages.c.sender == bindparam("sender"), messages.c.message_id == bindparam("message_id")
+)
+_HEADS = select(*(column for column in messages.c if column.name != "content")).where(
+    messages.c.exchange.in_(bindparam("wanted", expanding=True))
 )
 
 
@@ -68,6 +72,11 @@ def get(work: Work, exchange: str) -> MessageRow | None:
     return MessageRow(**row._mapping) if row else None
 
 
+def heads(work: Work, exchanges: Collection[str]) -> dict[str, MessageRow]:
+    """The messages of these exchanges by exchange id, without their content: `content` is empty."""
+    return {row.exchange: MessageRow(**row._mapping, content=b"") for row in work.execute(_HEADS, {"wanted": list(exchanges)})}
+
+
 def involves(work: Work, exchange: str, authority: str) -> bool:
     """Whether the authority sent the message or is one of its recipients."""
     sent = select(messages.c.exchange).where(messages.c.exchange == exchange, messages.c.sender == authority)
@@ -75,18 +84,15 @@ def involves(work: Work, exchange: str, authority: str) -> bool:
     return work.execute(sent).first() is not None or work.execute(received).first() is not None
 
 
-def thread_agreements(work: Work, case_id: str, in_reply_to: str, authority: str) -> set[str]:
-    """Under which agreements the opening message of a case, or the message answered, runs, as far as `authority` took part."""
-    wanted = [one for one in (case_id, in_reply_to) if one]
+def thread(work: Work, message_ids: Collection[str], authority: str) -> set[tuple[str, str, str]]:
+    """The (message id, case id, agreement) of the messages with these ids that `authority` sent or was sent."""
+    columns = messages.c
     rows = work.execute(
-        select(messages.c.agreement)
-        .join(deliveries, deliveries.c.exchange == messages.c.exchange)
-        .where(
-            messages.c.message_id.in_(wanted),
-            or_(messages.c.sender == authority, deliveries.c.recipient == authority),
-        )
+        select(columns.message_id, columns.case_id, columns.agreement)
+        .join(deliveries, deliveries.c.exchange == columns.exchange)
+        .where(columns.message_id.in_(message_ids), or_(columns.sender == authority, deliveries.c.recipient == authority))
     )
-    return set(rows.scalars())
+    return {(row.message_id, row.case_id, row.agreement) for row in rows}
 
 
 def everything(work: Work, after: str, most: int) -> list[MessageRow]:

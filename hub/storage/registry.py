@@ -64,6 +64,11 @@ def current_version(work: Work) -> int:
     return version
 
 
+def is_settled(work: Work) -> bool:
+    """Whether what this work sees is committed: in a writing transaction it may be undone yet, and its version used again."""
+    return not work.get_execution_options().get("writes", False)
+
+
 def require_version(work: Work, version: int) -> None:
     """Hold the registry still until this transaction ends, and refuse to go on where it is not at `version`.
 

@@ -8,10 +8,12 @@ from hub.domain.refusals import Refusal
 from hub.services.deliver_message import PushTask, record_push, relay, take_due
 from hub.services.hub import Hub
 from hub.services.record_receipt import record_pushed_receipt
-from hub.storage.deliveries import LeaseLostError
 from hub.worker.push_client import PushClient
 
 MOST_AT_ONCE = 100
+MOST_FOR_ONE_PARTNER = 4
+"""Pushes to one partner that a round takes, and from how many on their way it gets nothing more: others have the other places."""
+
 _log = structlog.get_logger("hub.worker")
 
 
@@ -24,10 +26,8 @@ class DeliveryLoop:
 
     def once(self) -> int:
         """Take what is due and bring it on its way; says how many deliveries that were."""
-        room = min(MOST_AT_ONCE, self._client.room)
-        if room <= 0:
-            return 0
-        due = take_due(self._hub, room)
+        busy = self._client.busy(MOST_FOR_ONE_PARTNER)
+        due = take_due(self._hub, MOST_AT_ONCE, most_pushes=self._client.room, pushes_each=MOST_FOR_ONE_PARTNER, busy=busy)
         if due:
             for task in relay(self._hub, due):
                 self._client.submit(task)
@@ -41,7 +41,5 @@ def record_result(hub: Hub, task: PushTask, error: str | None, receipt: str) -> 
         record_push(hub, task, error)
         if error is None and receipt:
             record_pushed_receipt(hub, delivery.recipient, delivery.id, receipt)
-    except LeaseLostError:
-        _log.info("lease lost", delivery=delivery.id)
     except Refusal as refusal:  # audited where it was raised; the delivery is pushed again when its time comes
         _log.info("receipt refused", delivery=delivery.id, code=refusal.code.value)
