@@ -21,7 +21,10 @@ import psycopg
 from tests.system_packages import require_program
 
 # what a crash could lose is no loss here, and many tests share two cores
-SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=32MB", "unix_socket_directories=''")
+SETTINGS = (
+    *("fsync=off", "full_page_writes=off", "shared_buffers=32MB"),
+    *("max_connections=200", "unix_socket_directories=''", "deadlock_timeout=50ms"),
+)
 
 
 class PostgresqlServer:
