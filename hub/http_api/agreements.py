@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hub.domain.encoding import format_time
 from hub.domain.refusals import RefusalCode
@@ -40,30 +40,6 @@ class Suspended(BaseModel):
 class AgreementSummary(BaseModel):
     """An agreement and its versions, ascending."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": _ID,
-                    "titles": {"en": "Order on the referral of presumed victims"},
-                    "kind": "domestic_order",
-                    "governing_version": 1,
-                    "versions": [
-                        {
-                            "version": 1,
-                            "digest": "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg",
-                            "in_force_from": "2024-01-01T00:00:00Z",
-                            "operating_authorities": ["tw.nia", "tw.npa"],
-                            "signed_by": ["tw.nia", "tw.npa"],
-                            "is_signed": True,
-                        }
-                    ],
-                    "suspensions": [],
-                }
-            ]
-        }
-    )
-
     id: str
     titles: dict[str, str]
     kind: str
@@ -95,8 +71,6 @@ class VersionPath(AgreementPath):
 
 class SignatureRecorded(BaseModel):
     """The version, and whose signature it still lacks."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"id": _ID, "version": 1, "unsigned_by": ["tw.nia"]}]})
 
     id: str
     version: int

@@ -17,36 +17,11 @@ from hub.services.receive_message import ENVELOPE_MEDIA_TYPE
 
 section = Section("Discovery", "Where everything is, and the public keys. Needs no token.")
 
-_ISSUER = "https://hub.example.org"
 _ALGORITHMS = ["ES256"]
 
 
 class HubConfiguration(BaseModel):
     """What a partner's system needs to know of this hub."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "hub.example.org/accord",
-                    "issuer": _ISSUER,
-                    "profiles": ["pq-1", "classic-1"],
-                    "envelope_media_type": ENVELOPE_MEDIA_TYPE,
-                    "max_envelope_bytes": 10485760,
-                    "max_issued_ahead_seconds": 300,
-                    "max_inbox_page": 100,
-                    "max_inbox_wait_seconds": 30,
-                    "keys_endpoint": f"{_ISSUER}/v1/keys",
-                    "token_endpoint": f"{_ISSUER}/v1/token",
-                    "messages_endpoint": f"{_ISSUER}/v1/messages",
-                    "inbox_endpoint": f"{_ISSUER}/v1/inbox",
-                    "agreements_endpoint": f"{_ISSUER}/v1/agreements",
-                    "log_prefix": f"{_ISSUER}/v1/log",
-                    "openapi": f"{_ISSUER}/openapi.json",
-                }
-            ]
-        }
-    )
 
     name: str = Field(description="The hub's origin, as it stands in receipts and in the log's checkpoints.")
     issuer: str
@@ -67,23 +42,6 @@ class HubConfiguration(BaseModel):
 
 class AuthorizationServer(BaseModel):
     """Authorization server metadata (RFC 8414)."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "issuer": _ISSUER,
-                    "token_endpoint": f"{_ISSUER}/v1/token",
-                    "grant_types_supported": ["client_credentials"],
-                    "response_types_supported": [],
-                    "scopes_supported": [SCOPE],
-                    "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-                    "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
-                    "dpop_signing_alg_values_supported": ["ES256"],
-                }
-            ]
-        }
-    )
 
     issuer: str
     token_endpoint: str
@@ -127,31 +85,6 @@ class PublishedHub(BaseModel):
 
 class Keys(BaseModel):
     """Public keys. Compare the hub's own with the fingerprints that you were given by another way before you rely on them."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "hub": {"name": "hub.example.org/accord", "issuer": _ISSUER},
-                    "authority": "tw.npa",
-                    "profile": "pq-1",
-                    "keys": [
-                        {
-                            "kid": "tw.npa-2026",
-                            "owner": "tw.npa",
-                            "use": "signing",
-                            "signs": ["hub-agreement+jws", "hub-msg+jws", "hub-receipt+jws"],
-                            "custody": "own",
-                            "state": "active",
-                            "not_before": "2026-01-01T00:00:00Z",
-                            "not_after": "2028-01-01T00:00:00Z",
-                            "jwk": {"kty": "EC", "crv": "P-256", "x": "Iq1G...", "y": "1fXO..."},
-                        }
-                    ],
-                }
-            ]
-        }
-    )
 
     hub: PublishedHub
     authority: str

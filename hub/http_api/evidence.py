@@ -18,7 +18,6 @@ from hub.services.read_log import latest_checkpoint, prove_consistency, prove_in
 section = Section("Evidence", "Receipts with their proofs, and the public log: a Merkle tree in the form of C2SP tlog-tiles.")
 
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
-_HASH = "yFbY0jTLX0dOuvcN0a4ATDWmI3UBv9vFaQnlYoRqxnQ="
 
 
 class ProvedReceipt(BaseModel):
@@ -37,36 +36,12 @@ class ProvedReceipt(BaseModel):
 class EvidenceOfExchange(BaseModel):
     """Every receipt that you may see of the exchange, with its proof."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "exchange": "01930000-0000-7000-8000-000000000001",
-                    "receipts": [
-                        {
-                            "event": "accepted",
-                            "issuer": "hub",
-                            "recipient": "",
-                            "receipt": "eyJhbGciOi...",
-                            "entry": '{"actor":"tw.npa",...}',
-                            "nonce": "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg",
-                            "index": 41,
-                            "proof": "c2sp.org/tlog-proof@v1\nindex 41\n...",
-                        }
-                    ],
-                }
-            ]
-        }
-    )
-
     exchange: str
     receipts: list[ProvedReceipt]
 
 
 class Hashes(BaseModel):
     """The hashes of a proof, each standard base64 of 32 octets."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"hashes": [_HASH]}]})
 
     hashes: list[str]
 

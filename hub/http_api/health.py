@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hub.http_api.measurements import current_measurements
 from hub.http_api.openapi import Content, Section
@@ -18,8 +18,6 @@ _METRICS_MEDIA_TYPE = "text/plain"
 class Alive(BaseModel):
     """The process answers."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"alive": True}]})
-
     alive: bool
 
 
@@ -33,12 +31,6 @@ class ReadinessCheck(BaseModel):
 
 class Readiness(BaseModel):
     """Whether messages can be taken now, and why not."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"ready": True, "checks": [{"name": "store", "ok": True, "detail": "registry version 12"}]}]
-        }
-    )
 
     ready: bool
     checks: list[ReadinessCheck] = Field(description="Store, keys, log and disk, each tried for this answer.")

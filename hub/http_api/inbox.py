@@ -16,7 +16,6 @@ section = Section("Inbox", "Fetch what was sent to you, and confirm it.")
 
 EXCHANGE_HEADER = "Accord-Exchange"
 _DELIVERY = "01930000-0000-7000-8000-000000000003"
-_EXCHANGE = "01930000-0000-7000-8000-000000000001"
 
 
 class InboxQuery(BaseModel):
@@ -45,26 +44,6 @@ class Item(BaseModel):
 class Page(BaseModel):
     """Part of the inbox, ascending by position. A confirmed item keeps its place."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "items": [
-                        {
-                            "delivery": _DELIVERY,
-                            "exchange": _EXCHANGE,
-                            "position": 7,
-                            "sender": "tw.npa",
-                            "type": "ht-referral",
-                            "state": "held",
-                        }
-                    ],
-                    "next": 7,
-                }
-            ]
-        }
-    )
-
     items: list[Item]
     next: int = Field(description="The cursor for the page after this one.")
 
@@ -77,10 +56,6 @@ class DeliveryPath(BaseModel):
 
 class Confirmed(BaseModel):
     """The hub's own receipt, which tells the sender the same."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"exchange": _EXCHANGE, "receipt": "eyJhbGciOiJFUzI1NiIsImtpZCI6..."}]}
-    )
 
     exchange: str
     receipt: str = Field(description="A compact JWS of type hub-receipt+jws.")

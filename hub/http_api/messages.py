@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Response, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hub.domain.encoding import format_time
 from hub.domain.refusals import RefusalCode
@@ -67,10 +67,6 @@ _DECISION = (
 class Accepted(BaseModel):
     """The hub took the message over, for every recipient it names."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"exchange": _EXCHANGE, "receipt": "eyJhbGciOiJFUzI1NiIsImtpZCI6..."}]}
-    )
-
     exchange: str = Field(description="The exchange id, minted by the hub.")
     receipt: str = Field(description="The receipt `accepted`: a compact JWS of type hub-receipt+jws.")
 
@@ -93,20 +89,6 @@ class RecipientPreview(BaseModel):
 
 class Preview(BaseModel):
     """The decision as it would be made now. `findings` holds every rule, satisfied or not."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "allowed": True,
-                    "agreement": "tw-jp-police-2026",
-                    "agreement_version": 1,
-                    "recipients": [{"recipient": "jp.npa", "outcome": "released", "removed": []}],
-                    "findings": [{"rule": "purpose", "article": "Art. 4(2)", "values": {"purpose": "criminal_investigation"}}],
-                }
-            ]
-        }
-    )
 
     allowed: bool
     agreement: str
@@ -138,26 +120,6 @@ class HeldReceipt(BaseModel):
 
 class Exchange(BaseModel):
     """An exchange as its sender sees it; a recipient sees its own delivery and receipts."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "exchange": _EXCHANGE,
-                    "sender": "tw.npa",
-                    "message": "01930000-0000-7000-8000-000000000002",
-                    "type": "ht-referral",
-                    "agreement": "tw-referral-order-2024",
-                    "agreement_version": 1,
-                    "case": "01930000-0000-7000-8000-000000000002",
-                    "accepted_at": "2026-11-22T09:30:00Z",
-                    "expires": "2026-12-22T09:30:00Z",
-                    "deliveries": [],
-                    "receipts": [],
-                }
-            ]
-        }
-    )
 
     exchange: str
     sender: str

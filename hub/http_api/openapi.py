@@ -6,10 +6,12 @@ and refuses stands in its decorator. Bodies are never parsed here: they reach th
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getdoc
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from flask import Flask, Response
@@ -31,6 +33,7 @@ View = TypeVar("View", bound=Callable[..., Response])
 Refuses = Sequence[RefusalCode]
 
 _REFERENCE = "#/components/schemas/"
+_EXAMPLES = Path(__file__).parent / "templates" / "examples.json"
 _FAULT = "A fault of the hub: `code` is `internal`, and `instance` is the reference number to quote."
 _TOKEN_SCHEME = "dpop"  # noqa: S105 - the name of a scheme
 _TOKEN_REFUSES = (RefusalCode.INVALID_TOKEN,)
@@ -136,8 +139,11 @@ def register(application: Flask, sections: Sequence[Section]) -> None:
 
 
 def document_of(application: Flask) -> dict[str, Any]:
-    """The OpenAPI document of an application that `new_application` made."""
-    return cast(OpenAPI, application).api_doc
+    """The OpenAPI document of an application that `new_application` made, with the examples of its models."""
+    document: dict[str, Any] = cast(OpenAPI, application).api_doc
+    for name, example in json.loads(_EXAMPLES.read_bytes()).items():
+        document["components"]["schemas"][name]["examples"] = [example]
+    return document
 
 
 def _own_name(*, name: str, **_: object) -> str:

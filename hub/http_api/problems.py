@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 from flask import Flask, Response, g, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hub.domain.encoding import b64url_encode, format_time, new_uuid7
@@ -110,32 +110,6 @@ class FailedRule(BaseModel):
 class Problem(BaseModel):
     """Why something was refused, or that the hub has a fault. The hub signs these octets in the header Accord-Signature."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:accord:problem:purpose_not_allowed",
-                    "title": "The agreement does not allow this purpose.",
-                    "status": 403,
-                    "code": "purpose_not_allowed",
-                    "detail": "The agreement does not allow this purpose.",
-                    "instance": "urn:uuid:01930000-0000-7000-8000-000000000001",
-                    "time": "2026-11-22T09:30:00Z",
-                    "findings": [
-                        {
-                            "rule": "purpose",
-                            "code": "purpose_not_allowed",
-                            "article": "Art. 4(2)",
-                            "recipient": None,
-                            "values": {"purpose": "immigration_enforcement"},
-                        }
-                    ],
-                    "request_sha256": "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg",
-                }
-            ]
-        }
-    )
-
     type: str = Field(description="`urn:accord:problem:` and the code.")
     title: str = Field(description="What the code means.")
     status: int
@@ -185,8 +159,6 @@ def _token_answer(hub: Hub, refusal: TokenRefusal) -> Response:
 
 class TokenProblem(BaseModel):
     """Why no token was given (RFC 6749 section 5.2)."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"error": "use_dpop_nonce", "error_description": "..."}]})
 
     error: str
     error_description: str

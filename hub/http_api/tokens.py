@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from flask import Response, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hub.http_api.openapi import Content, Section
 from hub.http_api.problems import TokenProblem
@@ -19,16 +19,8 @@ section = Section("Tokens", "Obtain an access token for reading: OAuth 2.0 clien
 class Token(BaseModel):
     """An access token, bound to the key of the DPoP proof it was asked for with."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"access_token": "eyJhbGciOiJFUzI1NiIs...", "token_type": "DPoP", "expires_in": 300, "scope": "exchange"}
-            ]
-        }
-    )
-
     access_token: str
-    token_type: Literal["DPoP"] = "DPoP"  # noqa: S105 - a type
+    token_type: Literal["DPoP"] = "DPoP"  # noqa: S105 - the type of a token, not a token
     expires_in: int = Field(description="Seconds.")
     scope: str
 

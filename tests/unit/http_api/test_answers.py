@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from hub.domain.refusals import HubFault
+from hub.domain.refusals import HubFault, Refusal, RefusalCode
 from hub.http_api.app import create_app
 from hub.services.hub import Hub
 from tests.simulators.api_client import ApiClient, verified_problem
@@ -144,3 +144,22 @@ def test_the_figures_count_answers_problems_and_what_waits_for_the_log(police: A
     assert 'code="invalid_token"' in figures
     assert "accord_log_pending_entries 2.0" in figures
     assert 'accord_deliveries{state="queued"} 0.0' in figures
+
+
+@pytest.mark.parametrize(("code", "status"), [(RefusalCode.OVERLOADED, 503), (RefusalCode.RATE_LIMITED, 429)])
+def test_what_may_succeed_later_says_when_to_try_again(exchange: Exchange, code: RefusalCode, status: int) -> None:
+    answer = with_broken_registry(exchange.hub, Refusal(code)).get("/v1/keys")
+    assert verified_problem(answer, exchange.hub_signing_jwk())["code"] == code.value
+    assert (answer.status_code, answer.headers["Retry-After"]) == (status, "5")
+
+
+def test_a_refusal_that_only_the_operator_can_have_caused_is_a_fault(exchange: Exchange) -> None:
+    answer = with_broken_registry(exchange.hub, Refusal(RefusalCode.KEY_FILE_UNSAFE, "canary")).get("/v1/keys")
+    assert (answer.status_code, answer.json["code"], "canary" in answer.text) == (500, "internal", False)
+
+
+def test_a_hub_without_a_current_signing_key_still_says_what_is_wrong(exchange: Exchange) -> None:
+    exchange.clock.advance(days=4000)
+    answer = ApiClient(create_app(exchange.hub), exchange.agencies["tw.npa"]).http.get("/nowhere")
+    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+    assert "Accord-Signature" not in answer.headers
