@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hub.domain.refusals import Refusal, RefusalCode
 from hub.services.callers import Caller
 from hub.services.hub import Hub
 from hub.services.read_exchange import ExchangeView, SignedReceipt, read_exchange
-from hub.services.read_log import ReceiptProof, prove_receipt
+from hub.services.read_log import ReceiptProof, prove_receipts
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,5 @@ def read_evidence(hub: Hub, caller: Caller, exchange: str) -> Evidence:
         Refusal: NOT_FOUND for an exchange that is not there or that the caller had no part in.
     """
     view = read_exchange(hub, caller, exchange)
-    return Evidence(view, tuple((one, _prove(hub, caller, exchange, one)) for one in view.receipts))
-
-
-def _prove(hub: Hub, caller: Caller, exchange: str, signed: SignedReceipt) -> ReceiptProof | None:
-    try:
-        return prove_receipt(hub, caller, exchange, signed.receipt.digest)
-    except Refusal as refusal:
-        if refusal.code is not RefusalCode.NOT_FOUND:
-            raise
-        return None
+    proofs = prove_receipts(hub, caller, exchange)
+    return Evidence(view, tuple((one, proofs.get(one.receipt.digest)) for one in view.receipts))

@@ -16,7 +16,6 @@ from hub.crypto.key_manifest import HeldKeyUse
 from hub.crypto.notes import Checkpoint, KeyType, NoteKey, parse_note, verify_checkpoint
 from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.encoding import b64url_decode
-from hub.domain.receipts import Receipt
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.formats.json_gate import parse_object
 from hub.services.callers import Caller
@@ -109,30 +108,34 @@ def prove_consistency(hub: Hub, old_size: int, size: int) -> list[bytes]:
             raise Refusal(RefusalCode.INVALID_REQUEST, str(error)) from None
 
 
-def prove_receipt(hub: Hub, caller: Caller, exchange: str, digest: str) -> ReceiptProof:
-    """Disclose the log entry that tells of a receipt, to the message's sender or to the recipient that the receipt concerns.
+def prove_receipts(hub: Hub, caller: Caller, exchange: str) -> dict[str, ReceiptProof]:
+    """Disclose the log entries that tell of an exchange's receipts: all to the sender, to a recipient those that concern it.
 
     Args:
         hub: the hub.
         caller: who asks. It is audited.
         exchange: the exchange.
-        digest: base64url SHA-256 of the receipt's payload.
+
+    Returns:
+        By the digest of the receipt (base64url SHA-256 of its payload). A receipt that the log's newest checkpoint does not cover
+        yet, for at most a second, is left out.
 
     Raises:
-        Refusal: NOT_FOUND where the caller has no such receipt, or its entry is not in a signed checkpoint yet: at most a second.
+        Refusal: NOT_FOUND where there is no such exchange or the caller had no part in it.
     """
+    proofs: dict[str, ReceiptProof] = {}
     with hub.store.reading() as work:
-        receipt = _receipt_of(work, caller.authority, exchange, digest)
-        row = next(
-            (one for one in audit.of_exchange(work, exchange) if receipt.digest in receipts_named(parse_object(one.entry))), None
-        )
-        size, note = _latest(work)
-        if row is None or row.tree_index is None or row.tree_index >= size:
-            raise Refusal(RefusalCode.NOT_FOUND, "the log's checkpoint does not cover this receipt yet: ask again in a second")
-        hashes = merkle.inclusion_proof(row.tree_index, size, lambda level, number: log.read_tile(work, level, number))
-    details = {"key": caller.kid, "shown": digest}
+        wanted = _digests_seen(work, caller.authority, exchange)
+        size, note = log.latest_checkpoint(work) or (0, "")
+        for row in audit.of_exchange(work, exchange):
+            named = wanted & receipts_named(parse_object(row.entry))
+            if named and row.tree_index is not None and row.tree_index < size:
+                hashes = merkle.inclusion_proof(row.tree_index, size, lambda level, number: log.read_tile(work, level, number))
+                proof = ReceiptProof(row.entry, row.nonce, row.tree_index, write_log_proof(row.tree_index, hashes, note))
+                proofs = dict.fromkeys(named, proof) | proofs  # the entry that told of it first stands
+    details = {"key": caller.kid, "proofs": len(proofs)}
     hub.note_alone(AuditEntry(AuditEvent.EVIDENCE_READ, hub.clock.now(), caller.authority, exchange=exchange, details=details))
-    return ReceiptProof(row.entry, row.nonce, row.tree_index, write_log_proof(row.tree_index, hashes, note))
+    return proofs
 
 
 def receipts_named(entry: Mapping[str, Any]) -> set[str]:
@@ -193,9 +196,9 @@ def _leaf_values(work: Work, start: int, count: int) -> list[bytes]:
     return [length + merkle.commitment(row.nonce, row.entry) for row in rows]
 
 
-def _receipt_of(work: Work, authority: str, exchange: str, digest: str) -> Receipt:
-    message = messages.get(work, exchange)
-    found = next((one for one in receipts.of_exchange(work, exchange) if one.digest == digest), None)
-    if message is None or found is None or authority not in (message.sender, found.recipient):
+def _digests_seen(work: Work, authority: str, exchange: str) -> set[str]:
+    if not messages.involves(work, exchange, authority):
         raise Refusal(RefusalCode.NOT_FOUND)
-    return found
+    head = messages.heads(work, [exchange])[exchange]
+    seen = [one for one in receipts.of_exchange(work, exchange) if authority in (head.sender, one.recipient)]
+    return {one.digest for one in seen}

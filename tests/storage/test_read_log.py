@@ -7,7 +7,6 @@ from connectors.hub_client.log_proofs import parse_log_proof
 from hub.crypto import merkle
 from hub.crypto.key_manifest import HeldKeyUse
 from hub.crypto.notes import parse_checkpoint, parse_note, verify_checkpoint
-from hub.domain.encoding import b64url_encode
 from hub.domain.receipts import ReceiptEvent
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.formats.json_gate import parse_object
@@ -17,7 +16,7 @@ from hub.services.read_log import (
     log_keys,
     prove_consistency,
     prove_inclusion,
-    prove_receipt,
+    prove_receipts,
     read_tile,
     verify_own_checkpoint,
 )
@@ -144,65 +143,66 @@ def sent(exchange: Exchange) -> tuple[str, dict[tuple[str, str], str]]:
     return issued.exchange, {(one.event.value, one.recipient): one.digest for one in found}
 
 
-def test_the_sender_proves_its_receipt_to_be_in_the_log(exchange: Exchange) -> None:
+def test_the_sender_proves_every_receipt_to_be_in_the_log(exchange: Exchange) -> None:
     exchange_id, digests = sent(exchange)
     sequence_pending(exchange.hub)
-    caller = exchange.agencies["tw.npa.liaison.tokyo"].caller
-    digest = digests[ReceiptEvent.ACCEPTED.value, ""]
-    proof = prove_receipt(exchange.hub, caller, exchange_id, digest)
-    read = parse_log_proof(proof.proof)
-    checkpoint = verify_checkpoint(read.checkpoint, log_keys(exchange.hub, HeldKeyUse.LOG)[0]).checkpoint
-    leaf = merkle.leaf_hash(merkle.commitment(proof.nonce, proof.entry))
-    merkle.verify_inclusion(read.index, checkpoint.size, leaf, read.hashes, checkpoint.root)
-    assert parse_object(proof.entry)["details"]["receipt"] == digest
-    assert read.index == proof.index
+    proofs = prove_receipts(exchange.hub, exchange.agencies["tw.npa.liaison.tokyo"].caller, exchange_id)
+    assert proofs.keys() == set(digests.values())
+    for digest, proof in proofs.items():
+        read = parse_log_proof(proof.proof)
+        checkpoint = verify_checkpoint(read.checkpoint, log_keys(exchange.hub, HeldKeyUse.LOG)[0]).checkpoint
+        leaf = merkle.leaf_hash(merkle.commitment(proof.nonce, proof.entry))
+        merkle.verify_inclusion(read.index, checkpoint.size, leaf, read.hashes, checkpoint.root)
+        assert parse_object(proof.entry)["details"]["receipt"] == digest
+        assert read.index == proof.index
 
 
 def test_a_recipient_proves_the_receipt_that_concerns_it_and_no_other(exchange: Exchange) -> None:
     exchange_id, digests = sent(exchange)
     sequence_pending(exchange.hub)
     recipient = next(name for event, name in digests if event == ReceiptEvent.RELAYED.value)
-    caller = exchange.agencies[recipient].caller
-    assert prove_receipt(exchange.hub, caller, exchange_id, digests[ReceiptEvent.RELAYED.value, recipient]).entry
-    refusal_of(RefusalCode.NOT_FOUND, prove_receipt, exchange.hub, caller, exchange_id, digests[ReceiptEvent.ACCEPTED.value, ""])
+    proofs = prove_receipts(exchange.hub, exchange.agencies[recipient].caller, exchange_id)
+    assert proofs.keys() == {digests[ReceiptEvent.RELAYED.value, recipient]}
 
 
 def test_a_party_that_had_no_part_gets_no_proof(exchange: Exchange) -> None:
-    exchange_id, digests = sent(exchange)
-    sequence_pending(exchange.hub)
-    stranger = exchange.join("jp.npa").caller
-    for digest in digests.values():
-        refusal_of(RefusalCode.NOT_FOUND, prove_receipt, exchange.hub, stranger, exchange_id, digest)
-
-
-def test_a_receipt_that_no_checkpoint_covers_yet_has_no_proof_yet(exchange: Exchange) -> None:
-    sequence_pending(exchange.hub)
-    exchange_id, digests = sent(exchange)
-    caller = exchange.agencies["tw.npa.liaison.tokyo"].caller
-    digest = digests[ReceiptEvent.ACCEPTED.value, ""]
-    assert "yet" in refusal_of(RefusalCode.NOT_FOUND, prove_receipt, exchange.hub, caller, exchange_id, digest)
-
-
-def test_an_unknown_receipt_has_no_proof(exchange: Exchange) -> None:
     exchange_id, _digests = sent(exchange)
     sequence_pending(exchange.hub)
-    caller = exchange.agencies["tw.npa.liaison.tokyo"].caller
-    refusal_of(RefusalCode.NOT_FOUND, prove_receipt, exchange.hub, caller, exchange_id, b64url_encode(b"\x00" * 32))
+    refusal_of(RefusalCode.NOT_FOUND, prove_receipts, exchange.hub, exchange.join("jp.npa").caller, exchange_id)
 
 
-def test_disclosing_an_entry_is_audited(exchange: Exchange) -> None:
+def test_an_exchange_that_is_not_there_has_no_proof(exchange: Exchange) -> None:
+    refusal_of(RefusalCode.NOT_FOUND, prove_receipts, exchange.hub, exchange.agencies["tw.npa.liaison.tokyo"].caller, "x")
+
+
+@pytest.mark.parametrize("signed_before", [False, True])
+def test_a_receipt_that_no_checkpoint_covers_yet_has_no_proof_yet(exchange: Exchange, signed_before: bool) -> None:
+    if signed_before:
+        sequence_pending(exchange.hub)
+    exchange_id, _digests = sent(exchange)
+    assert prove_receipts(exchange.hub, exchange.agencies["tw.npa.liaison.tokyo"].caller, exchange_id) == {}
+
+
+def test_an_entry_that_has_its_place_is_not_proved_before_the_checkpoint_is_signed(exchange: Exchange) -> None:
+    sequence_pending(exchange.hub)
+    exchange_id, _digests = sent(exchange)
+    early = latest_checkpoint(exchange.hub)
+    sequence_pending(exchange.hub)
+    size = parse_checkpoint(parse_note(early.encode()).text).size
+    exchange.hub.store.write(lambda work: work.exec_driver_sql(f"DELETE FROM log_checkpoints WHERE size > {size}"))
+    exchange.hub.store.write(lambda work: log.record_checkpoint(work, size, early, exchange.clock.now()))
+    assert prove_receipts(exchange.hub, exchange.agencies["tw.npa.liaison.tokyo"].caller, exchange_id) == {}
+
+
+def test_disclosing_entries_is_audited_once(exchange: Exchange) -> None:
     exchange_id, digests = sent(exchange)
     sequence_pending(exchange.hub)
     caller = exchange.agencies["tw.npa.liaison.tokyo"].caller
-    digest = digests[ReceiptEvent.ACCEPTED.value, ""]
-    prove_receipt(exchange.hub, caller, exchange_id, digest)
+    prove_receipts(exchange.hub, caller, exchange_id)
     with exchange.hub.store.reading() as work:
-        last = parse_object(audit.of_exchange(work, exchange_id)[-1].entry)
-    assert (last["event"], last["actor"], last["details"]) == (
-        "evidence.read",
-        caller.authority,
-        {"key": caller.kid, "shown": digest},
-    )
+        told = [parse_object(row.entry) for row in audit.of_exchange(work, exchange_id)]
+    found = [(one["actor"], one["details"]) for one in told if one["event"] == "evidence.read"]
+    assert found == [(caller.authority, {"key": caller.kid, "proofs": len(digests)})]
 
 
 def test_the_checkpoint_names_the_size_that_its_tiles_have(store: Store) -> None:
