@@ -1,4 +1,5 @@
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -81,3 +82,13 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(empty_url: str) ->
     with pytest.raises(Exception, match=r"leases.*already exists"):
         migrations.upgrade(empty_url)
     assert tables(empty_url) == {"leases"}
+
+
+def test_nodes_that_start_together_migrate_once(empty_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(migrations.upgrade, empty_url) for _ in range(4)]:
+            one.result(60)
+    engine = open_engine(empty_url)
+    migrations.require_head(engine)
+    assert differences(engine) == []
+    engine.dispose()
