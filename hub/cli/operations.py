@@ -40,7 +40,10 @@ def init(installation: Installation, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def identity(installation: Installation, as_json: bool) -> None:
-    """Print what partners pin of this hub: hand it over in person or by another trusted way, never by the hub itself."""
+    """Print what partners pin of this hub.
+
+    Hand it over in person or by another way that both sides trust: a partner must not learn it from the hub itself.
+    """
     with installation.open_hub() as hub:
         _show_identity(hub, as_json)
 
