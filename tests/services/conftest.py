@@ -8,7 +8,7 @@ import pytest
 from hub.bootstrap import Installation
 from hub.services.hub import Hub
 from hub.services.manage_keys import KeyFolder
-from tests.simulators.exchange import Exchange
+from tests.simulators.exchange import Exchange, referral_exchange
 from tests.simulators.installation import copy_of, install
 
 
@@ -39,5 +39,13 @@ def folder(installation: Installation) -> KeyFolder:
 def exchange(tmp_path: Path) -> Iterator[Exchange]:
     """A hub whose keys are in memory and whose clock stands: quicker, where a test needs no key file."""
     made = Exchange(f"sqlite:///{tmp_path}/exchange.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def referrals(store_url: str) -> Iterator[Exchange]:
+    """A hub with agencies under the referral order, on each kind of database."""
+    made = referral_exchange(store_url)
     yield made
     made.close()

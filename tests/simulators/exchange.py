@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass, field
+from base64 import b64encode
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hub.crypto.key_files import generate
+from hub.crypto.jwks import thumbprint
+from hub.crypto.key_files import PrivateKey, generate
 from hub.crypto.key_manifest import HUB_KEYS, HeldKey, HeldKeyUse
 from hub.crypto.keyrings import Keyring
-from hub.crypto.jwks import thumbprint
 from hub.crypto.sealing import UnsealingKey, generate_unsealing_key, seal, unseal
-from hub.crypto.signatures import SigningKey, generate_signing_key
+from hub.crypto.signatures import SigningKey, generate_signing_key, verify_es256
+from hub.domain.audit import AuditEvent
+from hub.domain.deliveries import Delivery
 from hub.domain.encoding import b64url_encode, format_time, new_uuid7
 from hub.domain.keys import KeyRecord, KeyState, KeyUse
-from hub.domain.parties import HUB_PARTY, ContactPoint, DeliveryMode, Party, PartyKind, SealingProfile
+from hub.domain.parties import ContactPoint, DeliveryMode, Party, PartyKind, SealingProfile
+from hub.domain.receipts import Receipt
 from hub.domain.sealing import SealedContentType
 from hub.domain.signatures import SignatureType
 from hub.formats import jwe, jws
@@ -27,14 +32,19 @@ from hub.formats.catalogue import load_catalogue
 from hub.formats.json_gate import parse_object
 from hub.formats.parties import key_document, party_document
 from hub.services.callers import Caller
+from hub.services.deliver_message import PushTask, relay, take_due
 from hub.services.hub import Hub, Limits
+from hub.services.issue_receipt import IssuedReceipt
+from hub.services.manage_keys import PARTY_SIGNS, public_record
+from hub.services.pull_inbox import InboxItem, fetch_delivery, list_inbox
 from hub.services.receive_message import ENVELOPE_MEDIA_TYPE, receive_message
+from hub.services.record_receipt import record_receipt
 from hub.services.refusal_meter import RefusalMeter
 from hub.services.registry_reader import RegistryReader
-from hub.storage import migrations
+from hub.storage import audit, deliveries, migrations, receipts
 from hub.storage import registry as registry_rows
 from hub.storage.registry import EventRow, SignatureRow
-from hub.storage.store import Store
+from hub.storage.store import Store, Work
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -69,9 +79,22 @@ def example(message_type: str) -> dict[str, Any]:
     return copy.deepcopy({"header": dict(found.example_header), "body": dict(found.example_body)})
 
 
+def attachment(name: str, content: bytes, category: str) -> dict[str, Any]:
+    """An inline attachment as it stands in a header."""
+    return {
+        "name": name,
+        "media_type": "text/plain",
+        "category": category,
+        "sha256": b64url_encode(sha256(content).digest()),
+        "size": len(content),
+        "content": b64encode(content).decode(),
+    }
+
+
 def make_keyring(now: datetime) -> Keyring:
     """A hub's keys, in memory only."""
-    lines, keys = [], {}
+    lines: list[HeldKey] = []
+    keys: dict[str, PrivateKey] = {}
     for use, algorithm in HUB_KEYS:
         key = generate(algorithm)
         kid = thumbprint(key.public_jwk) if key.public_jwk else f"storage-{len(lines)}"
@@ -131,7 +154,7 @@ class Agency:
         """A message signed and sealed as it should be."""
         return self.seal(self.sign(json.dumps(message, ensure_ascii=False).encode()), message["header"]["id"])
 
-    def send(self, message: dict[str, Any]) -> Any:
+    def send(self, message: dict[str, Any]) -> IssuedReceipt:
         """Hand a message to the hub."""
         return receive_message(self.exchange.hub, self.envelope(message), ENVELOPE_MEDIA_TYPE)
 
@@ -141,6 +164,37 @@ class Agency:
         octets = unseal(self.sealing, sealed.recipients[0], sealed.content, sealed.aad)
         signed = jws.parse_general(octets, jws.COUNTERSIGNED_MESSAGE, jws.RENDITION_ALONE)
         return signed, parse_object(signed.payload)
+
+    def inbox(self) -> list[InboxItem]:
+        """What stands in its inbox."""
+        return list(list_inbox(self.exchange.hub, self.caller, 0, 100).items)
+
+    def fetch(self) -> tuple[InboxItem, jws.GeneralJws, dict[str, Any]]:
+        """Fetch and open the newest item of its inbox: the item, the signed text and its payload."""
+        item = self.inbox()[-1]
+        _exchange, envelope = fetch_delivery(self.exchange.hub, self.caller, item.delivery.id)
+        return item, *self.open(envelope)
+
+    def state(self, event: str, item: InboxItem, payload: bytes, **changes: Any) -> dict[str, Any]:
+        """What it would state in a receipt about an item whose payload it opened; None takes a member out."""
+        header = parse_object(payload)["header"]
+        members = {
+            "v": 1,
+            "event": event,
+            "issuer": self.authority,
+            "recipient": self.authority,
+            "exchange": item.delivery.exchange,
+            "delivery": item.delivery.id,
+            "message": {"sender": header["sender"], "id": header["id"], "digest": b64url_encode(sha256(payload).digest())},
+            "time": format_time(self.exchange.clock.now()),
+            **changes,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+    def acknowledge(self, event: str, item: InboxItem, payload: bytes, **changes: Any) -> IssuedReceipt:
+        """Hand the hub a receipt about an item."""
+        text = self.receipt(**self.state(event, item, payload, **changes))
+        return record_receipt(self.exchange.hub, self.caller, item.delivery.id, text)
 
     def receipt(self, **members: Any) -> str:
         """A signed receipt of this agency."""
@@ -169,12 +223,13 @@ class Exchange:
             limits=bounds,
         )
         self.agencies: dict[str, Agency] = {}
-        for line in self.hub.keyring.lines:
-            if line.use is HeldKeyUse.SIGNING:
-                signs = frozenset({SignatureType.COUNTERSIGNATURE, SignatureType.RENDITION, SignatureType.RECEIPT, SignatureType.PROBLEM})
-                self.record_key(KeyRecord(line.kid, HUB_PARTY, KeyUse.SIGNING, line.public_jwk, line.state, line.not_before, line.not_after, signs=signs))
-            elif line.use is HeldKeyUse.SEALING:
-                self.record_key(KeyRecord(line.kid, HUB_PARTY, KeyUse.SEALING, line.public_jwk, line.state, line.not_before, line.not_after))
+        self.record_hub_keys()
+
+    def record_hub_keys(self) -> None:
+        """Write the public halves of the hub's own keys into the registry, in the state that the keyring has them in."""
+        uses = {HeldKeyUse.SIGNING: KeyUse.SIGNING, HeldKeyUse.SEALING: KeyUse.SEALING}
+        lines = [line for line in self.hub.keyring.lines if line.use in uses]
+        self.record(*(public_record(line) for line in lines))
 
     def close(self) -> None:
         """Close the store."""
@@ -200,40 +255,91 @@ class Exchange:
             generate_signing_key(f"{authority}-auth"),
             self,
         )
-        self.record_party(party)
-        now = self.clock.now()
-        signs = frozenset({SignatureType.MESSAGE, SignatureType.RECEIPT, SignatureType.AGREEMENT})
-        bounds = (now - LONG, now + LONG)
-        self.record_key(KeyRecord(agency.signing.kid, authority, KeyUse.SIGNING, agency.signing.public_jwk, KeyState.ACTIVE, *bounds, signs=signs))
-        self.record_key(KeyRecord(agency.sealing.kid, authority, KeyUse.SEALING, agency.sealing.public_jwk, KeyState.ACTIVE, *bounds))
-        self.record_key(KeyRecord(agency.client.kid, authority, KeyUse.CLIENT_AUTH, agency.client.public_jwk, KeyState.ACTIVE, *bounds))
+        self.record(party, *self.keys_of(agency))
         self.agencies[authority] = agency
         return agency
 
+    def keys_of(self, agency: Agency) -> tuple[KeyRecord, KeyRecord, KeyRecord]:
+        """An agency's keys as the registry has them: for signing, for sealing, for its access."""
+        owner, bounds = agency.authority, (START - LONG, START + LONG)
+        signing, sealing, client = agency.signing, agency.sealing, agency.client
+        return (
+            KeyRecord(signing.kid, owner, KeyUse.SIGNING, signing.public_jwk, KeyState.ACTIVE, *bounds, signs=PARTY_SIGNS),
+            KeyRecord(sealing.kid, owner, KeyUse.SEALING, sealing.public_jwk, KeyState.ACTIVE, *bounds),
+            KeyRecord(client.kid, owner, KeyUse.CLIENT_AUTH, client.public_jwk, KeyState.ACTIVE, *bounds),
+        )
+
+    def record(self, *entries: Party | KeyRecord) -> None:
+        """Write versions of parties and keys into the registry, in one transaction."""
+        now = self.clock.now()
+
+        def unit(work: Work) -> None:
+            for one in entries:
+                if isinstance(one, Party):
+                    registry_rows.record_party(work, one.authority, party_document(one), now)
+                else:
+                    registry_rows.record_key(work, one.kid, one.owner, key_document(one), now)
+
+        self.hub.store.write(unit)
+
     def record_party(self, party: Party) -> None:
         """Write a version of a party into the registry."""
-        now = self.clock.now()
-        self.hub.store.write(lambda work: registry_rows.record_party(work, party.authority, party_document(party), now))
+        self.record(party)
 
     def record_key(self, key: KeyRecord) -> None:
         """Write a version of a key into the registry."""
-        now = self.clock.now()
-        self.hub.store.write(lambda work: registry_rows.record_key(work, key.kid, key.owner, key_document(key), now))
+        self.record(key)
 
     def agree(self, agreement_id: str, *, unsigned_by: frozenset[str] = frozenset(), text: str = "") -> None:
         """Record one of the configured agreements (or another text), signed by its operating authorities."""
         octets = text.encode() or (ROOT / "config" / "agreements" / f"{agreement_id}.toml").read_bytes()
         agreement, now = read_agreement(octets), self.clock.now()
-        self.hub.store.write(lambda work: registry_rows.record_agreement(work, agreement, now))
-        for operator in agreement.operating_authorities:
-            if operator.authority not in unsigned_by:
-                row = SignatureRow(agreement.id, agreement.version, operator.authority, "kid", "jws")
-                self.hub.store.write(lambda work, row=row: registry_rows.record_signature(work, row, now))
+
+        def unit(work: Work) -> None:
+            registry_rows.record_agreement(work, agreement, now)
+            for operator in agreement.operating_authorities:
+                if operator.authority not in unsigned_by:
+                    row = SignatureRow(agreement.id, agreement.version, operator.authority, "kid", "jws")
+                    registry_rows.record_signature(work, row, now)
+
+        self.hub.store.write(unit)
 
     def agreement_event(self, agreement_id: str, kind: str) -> None:
         """Suspend, resume or end an agreement now."""
         row = EventRow(agreement_id, kind, self.clock.now(), "tw.npa", "a test")
         self.hub.store.write(lambda work: registry_rows.record_event(work, row))
+
+    def revoke(self, key: KeyRecord) -> None:
+        """Revoke a key now."""
+        self.record(replace(key, state=KeyState.REVOKED))
+
+    def deliver(self) -> list[PushTask]:
+        """One round of a worker: what is due is held for pulling; what must be pushed is returned."""
+        return relay(self.hub, take_due(self.hub, 100))
+
+    def audit(self, event: AuditEvent | None = None) -> list[dict[str, Any]]:
+        """The audit entries (of one event) in the order in which they were written."""
+        with self.hub.store.reading() as work:
+            entries = [parse_object(row.entry) for row in audit.pending(work, 1_000_000)]
+        return [entry for entry in entries if event is None or entry["event"] == event.value]
+
+    def deliveries_of(self, exchange: str) -> dict[str, Delivery]:
+        """The deliveries of one message by recipient."""
+        with self.hub.store.reading() as work:
+            return {one.recipient: one for one in deliveries.of_exchange(work, exchange)}
+
+    def receipts_of(self, exchange: str) -> list[Receipt]:
+        """The stored receipts of one message, in the order in which they were recorded."""
+        with self.hub.store.reading() as work:
+            return receipts.of_exchange(work, exchange)
+
+    def statement(self, text: str) -> dict[str, Any]:
+        """What a receipt of the hub states; its signature is verified with the key in the registry that it names."""
+        signed = jws.parse_compact(text, SignatureType.RECEIPT)
+        with self.hub.store.reading() as work:
+            key = self.hub.registry.at(work).keys[signed.element.header.kid]
+        verify_es256(key.jwk, signed.signing_input(), signed.element.signature)
+        return parse_object(signed.payload)
 
     def hub_sealing_key(self, profile: SealingProfile) -> tuple[str, dict[str, str]]:
         """The hub's public sealing key of a profile, as (kid, JWK)."""
