@@ -123,7 +123,6 @@ def verify_signed(signed: jws.GeneralJws, verifier: Verifier) -> VerifiedCopy:
     is_rendition = signed.types == jws.RENDITION_ALONE
     bodies = verifier.bodies
     _verify_hub(signed, len(signed.elements) - 1, verifier.pins)
-    signed.check_over()
     document = parse_object(signed.payload)
     if document.keys() != ({"header", "body", "rendition"} if is_rendition else {"header", "body"}):
         raise Refusal(RefusalCode.SCHEMA_VIOLATION, "the signed text does not have the members of a message")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectors.contract import VerifiedReceipt
+from connectors.contract import RefusedByHub, VerifiedReceipt
 from connectors.hub_client.agency_files import write_whole
 from connectors.hub_client.trust import HubPins
 from hub.crypto.merkle import commitment, leaf_hash, verify_consistency, verify_inclusion
@@ -124,6 +124,8 @@ class CheckpointKeeper:
     def compare(self, note: bytes, ask: AskForConsistency) -> Checkpoint:
         """Check a checkpoint against the kept one, and keep it if it is newer.
 
+        A log that refuses to prove that one follows from the other has forked too: it signed both sizes, so it could.
+
         Raises:
             Refusal: BAD_PROOF, the note is not signed by the pinned log.
             LogForkedError: it and the kept one are of two histories.
@@ -140,14 +142,18 @@ class CheckpointKeeper:
         old, new = sorted((kept, shown), key=lambda one: one.size)
         if old.size == 0:
             return
-        proof = [] if old.size == new.size else ask(old.size, new.size)
+        try:
+            proof = [] if old.size == new.size else ask(old.size, new.size)
+        except RefusedByHub as refusal:
+            raise self._alarm(kept, shown, note, refusal.detail) from None
         try:
             verify_consistency(old.size, new.size, old.root, new.root, proof)
         except Refusal as refusal:
-            self._keep_evidence(note, shown)
-            raise LogForkedError(f"size {shown.size} against size {kept.size}: {refusal.detail}") from None
+            raise self._alarm(kept, shown, note, refusal.detail) from None
 
-    def _keep_evidence(self, note: bytes, shown: Checkpoint) -> None:
+    def _alarm(self, kept: Checkpoint, shown: Checkpoint, note: bytes, detail: str) -> LogForkedError:
+        """Keep both checkpoints as evidence."""
         folder = self._folder / "log-fork"
         write_whole(folder / "kept.txt", self.path.read_bytes())
         write_whole(folder / f"shown-{shown.size}-{shown.root.hex()[:16]}.txt", note)
+        return LogForkedError(f"size {shown.size} against size {kept.size}: {detail}")

@@ -35,9 +35,7 @@ ADDRESS = "https://double.test"
 NONCE = "the-nonce"
 TOKEN = "the-token"
 YEAR = timedelta(days=365)
-HUB_SIGNS = frozenset(
-    {SignatureType.COUNTERSIGNATURE, SignatureType.RENDITION, SignatureType.RECEIPT, SignatureType.PROBLEM}
-)
+HUB_SIGNS = frozenset({SignatureType.COUNTERSIGNATURE, SignatureType.RENDITION, SignatureType.RECEIPT, SignatureType.PROBLEM})
 PARTNER_SIGNS = frozenset({SignatureType.MESSAGE, SignatureType.RECEIPT})
 
 Members = dict[str, Any]
@@ -143,6 +141,7 @@ class HubDouble:
         self.posted: list[bytes] = []
         self.requests: list[httpx2.Request] = []
         self.statements: dict[tuple[str, str], Members] = {}
+        self.preview: Members = {"allowed": True, "recipients": [], "findings": []}
         self.wrong = Misbehaviour()
         self.transport = httpx2.MockTransport(self._answer)
 
@@ -202,7 +201,7 @@ class HubDouble:
         """Put a shortened copy into a party's inbox: the caller has taken the fields out."""
         header = {name: value for name, value in message["header"].items() if name != "salt"}
         minimised = [{"path": path, "article": article} for path, article in removed]
-        rendition = {"of": of or digest_of(b"the original"), "minimised": minimised}
+        rendition: Members = {"of": of or digest_of(b"the original"), "minimised": minimised}
         payload = canonical_json({"header": header, "body": message["body"], "rendition": rendition})
         signed = sign_general(payload, self.signing, SignatureType.RENDITION)
         return self.put(authority, header, signed, rendition["of"])
@@ -245,7 +244,7 @@ class HubDouble:
     def _for_caller(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
         if path == "/v1/messages/preview":
-            return httpx2.Response(200, json={"allowed": True, "recipients": [], "findings": []})
+            return httpx2.Response(200, json=self.preview)
         if path == "/v1/inbox":
             after = int(request.url.params["after"])
             items = [self._item(one) for one in self.inbox if one.position > after][: int(request.url.params["limit"])]
@@ -310,6 +309,8 @@ class HubDouble:
         if request.url.path == "/v1/log/checkpoint":
             return httpx2.Response(200, content=self.log.note())
         old, new = int(request.url.params["from"]), int(request.url.params["to"])
+        if new > self.log.size:
+            return self._problem(request, RefusalCode.INVALID_REQUEST, 400)
         hashes = consistency_proof(old, new, self.log.read_tile)
         return httpx2.Response(200, json={"hashes": [base64.b64encode(one).decode() for one in hashes]})
 

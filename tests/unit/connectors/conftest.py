@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from connectors.contract import Collected, Draft, Incoming
@@ -70,6 +71,7 @@ class Bench:
     hub: HubDouble
     desk: Desk
     client: HubClient
+    http: httpx2.Client
     taken: list[Incoming] = field(default_factory=list)
 
     def deliver(self, **header: Any) -> Letter:
@@ -87,14 +89,14 @@ class Bench:
         (one,) = self.collect()
         return one
 
-    def new_client(self) -> HubClient:
-        """The client as after a restart."""
-        key = self.desk.keyring.client_key(now())
-        return HubClient(self.desk, HubSession(self.place.open_http(), Client(AUTHORITY, key, ADDRESS), self.desk.pins, now))
-
     def restart(self) -> None:
         """Start the client anew on the same folder."""
-        self.client = self.new_client()
+        self.client = make_client(self.desk, self.http)
+
+
+def make_client(desk: Desk, http: httpx2.Client) -> HubClient:
+    """A client as the command line makes it, but with keys that are loaded already."""
+    return HubClient(desk, HubSession(http, Client(AUTHORITY, desk.keyring.client_key(now()), ADDRESS), desk.pins, now))
 
 
 def make_desk(home: Path, keyring: Keyring, hub: HubDouble) -> Desk:
@@ -137,5 +139,4 @@ def bench(tmp_path: Path, profile: SealingProfile, enrolled: dict[SealingProfile
     desk = make_desk(home, keyring, hub)
     place = Place(home, transport=hub.transport)
     with place.open_http() as http:
-        session = HubSession(http, Client(AUTHORITY, keyring.client_key(now()), ADDRESS), desk.pins, now)
-        yield Bench(place, hub, desk, HubClient(desk, session))
+        yield Bench(place, hub, desk, make_client(desk, http), http)
