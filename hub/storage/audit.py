@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, select, update
 
+from hub.storage.hot_statements import HotStatement, hot_insert
 from hub.storage.store import Work
 from hub.storage.tables import audit_entries
 
-_ADD = insert(audit_entries)
+_ADD = hot_insert(audit_entries, leave_out="serial")
 _PENDING = (
     select(audit_entries.c.serial, audit_entries.c.entry, audit_entries.c.nonce)
     .where(audit_entries.c.tree_index.is_(None))
     .order_by(audit_entries.c.serial)
     .limit(bindparam("most"))
 )
-_PLACE = update(audit_entries).where(audit_entries.c.serial == bindparam("row")).values(tree_index=bindparam("index"))
+_PLACE = HotStatement(
+    update(audit_entries).where(audit_entries.c.serial == bindparam("row")).values(tree_index=bindparam("index"))
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class AuditRow:
 
 def add(work: Work, rows: Sequence[tuple[bytes, bytes, str]]) -> None:
     """Queue entries, each given as (entry, nonce, exchange id or "")."""
-    work.execute(_ADD, [{"entry": entry, "nonce": nonce, "exchange": exchange} for entry, nonce, exchange in rows])
+    _ADD.run(
+        work, ({"entry": entry, "nonce": nonce, "exchange": exchange, "tree_index": None} for entry, nonce, exchange in rows)
+    )
 
 
 def pending(work: Work, most: int) -> list[AuditRow]:
@@ -47,7 +52,7 @@ def count_pending(work: Work) -> int:
 
 def place(work: Work, rows: Sequence[AuditRow], first_index: int) -> None:
     """Give consecutive indices to these entries, the first one `first_index`."""
-    work.execute(_PLACE, [{"row": row.serial, "index": first_index + offset} for offset, row in enumerate(rows)])
+    _PLACE.run(work, ({"row": row.serial, "index": first_index + offset} for offset, row in enumerate(rows)))
 
 
 def sequenced(work: Work, start: int, end: int) -> Iterator[AuditRow]:

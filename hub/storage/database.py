@@ -31,7 +31,9 @@ def open_engine(url: str) -> Engine:
 
 
 def _open_sqlite(url: str) -> Engine:
-    engine = create_engine(url, pool_size=POOL_SIZE, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(
+        url, pool_size=POOL_SIZE, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000}
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -48,7 +50,8 @@ def _open_sqlite(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -58,7 +61,7 @@ def _open_postgresql(url: str) -> Engine:
         import psycopg  # noqa: F401, PLC0415 - only to say plainly what is missing
     except ImportError as error:
         raise RuntimeError("install accord-hub[postgres]") from error
-    return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True)
+    return create_engine(url, pool_size=POOL_SIZE, hide_parameters=True, pool_pre_ping=True)
 
 
 def free_bytes(engine: Engine) -> int | None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Select, bindparam, func, or_, select, text, update
 
 from hub.domain.deliveries import OPEN_STATES, Delivery, DeliveryState
+from hub.storage.hot_statements import hot_insert
 from hub.storage.store import Work
 from hub.storage.tables import deliveries, inbox_ends, insert_new, messages, releases
 
-_ADD = insert(deliveries)
+_ADD = hot_insert(deliveries)
 _COLUMNS = tuple(
     deliveries.c[name]
     for name in ("id", "exchange", "recipient", "state", "position", "attempts", "next_attempt_at", "deliver_by", "retrieve_by",
@@ -44,7 +45,7 @@ class LeaseLostError(Exception):
 
 def add(work: Work, new: Sequence[Delivery]) -> None:
     """Queue deliveries."""
-    work.execute(_ADD, [{**one.__dict__, "state": one.state.value, "position": None} for one in new])
+    _ADD.run(work, ({**one.__dict__, "state": one.state.value, "position": None, "lease_until": None} for one in new))
 
 
 def get(work: Work, delivery_id: str) -> Delivery | None:

@@ -6,15 +6,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from hub.storage.hot_statements import HotStatement, hot_insert
 from hub.storage.store import Work
 from hub.storage.tables import deliveries, messages
 
-_ADD = insert(messages)
-_CLAIM = select(messages.c.exchange, messages.c.digest).where(
-    messages.c.sender == bindparam("sender"), messages.c.message_id == bindparam("message_id")
+_ADD = hot_insert(messages)
+_CLAIM = HotStatement(
+    select(messages.c.exchange, messages.c.digest).where(
+        messages.c.sender == bindparam("sender"), messages.c.message_id == bindparam("message_id")
+    )
 )
 _HEADS = select(*(column for column in messages.c if column.name != "content")).where(
     messages.c.exchange.in_(bindparam("wanted", expanding=True))
@@ -55,15 +58,15 @@ def add(work: Work, row: MessageRow) -> None:
         IdTakenError: the claim is taken, by whoever was first.
     """
     try:
-        work.execute(_ADD, row.__dict__)
+        _ADD.run(work, [row.__dict__])
     except IntegrityError as error:
         raise IdTakenError from error
 
 
 def find_claim(work: Work, sender: str, message_id: str) -> tuple[str, str] | None:
     """The (exchange, digest) under which this sender's message id was accepted, or None."""
-    row = work.execute(_CLAIM, {"sender": sender, "message_id": message_id}).first()
-    return (row.exchange, row.digest) if row else None
+    row = _CLAIM.first(work, sender=sender, message_id=message_id)
+    return (row[0], row[1]) if row else None
 
 
 def get(work: Work, exchange: str) -> MessageRow | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from hub.domain.receipts import Receipt, ReceiptEvent
+from hub.storage.hot_statements import hot_insert
 from hub.storage.store import Work
 from hub.storage.tables import receipts
 
-_ADD = insert(receipts)
+_ADD = hot_insert(receipts, leave_out="serial")
 _COLUMNS = tuple(
     receipts.c[name] for name in ("exchange", "recipient", "event", "issuer", "kid", "payload", "digest", "recorded_at", "jws")
 )
@@ -34,7 +35,7 @@ def add(work: Work, new: Sequence[Receipt]) -> None:
         ReceiptExistsError: one of them stands already.
     """
     try:
-        work.execute(_ADD, [{**one.__dict__, "event": one.event.value} for one in new])
+        _ADD.run(work, ({**one.__dict__, "event": one.event.value} for one in new))
     except IntegrityError as error:
         raise ReceiptExistsError from error
 

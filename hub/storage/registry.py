@@ -13,11 +13,13 @@ from sqlalchemy import func, insert, select, tuple_, update
 
 from hub.domain.agreements import Agreement
 from hub.domain.refusals import Refusal, RefusalCode
+from hub.storage.hot_statements import HotStatement
 from hub.storage.store import Work
 from hub.storage.tables import agreement_events, agreement_signatures, agreements, keys, parties, registry_state
 
-_CURRENT = select(registry_state.c.version).where(registry_state.c.id == 1)
-_HELD_STILL = _CURRENT.with_for_update(read=True)
+_VERSION = select(registry_state.c.version).where(registry_state.c.id == 1)
+_CURRENT = HotStatement(_VERSION)
+_HELD_STILL = HotStatement(_VERSION.with_for_update(read=True))
 
 
 class RegistryMovedError(Exception):
@@ -60,7 +62,7 @@ class RegistryRows:
 
 def current_version(work: Work) -> int:
     """The registry's version in this transaction."""
-    version: int = work.execute(_CURRENT).scalar_one()
+    version: int = _CURRENT.first(work)[0]
     return version
 
 
@@ -75,7 +77,7 @@ def require_version(work: Work, version: int) -> None:
     Raises:
         RegistryMovedError: it changed since.
     """
-    if work.execute(_HELD_STILL).scalar_one() != version:
+    if _HELD_STILL.first(work)[0] != version:
         raise RegistryMovedError
 
 

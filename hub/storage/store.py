@@ -58,6 +58,7 @@ class Store:
     def reading(self) -> Iterator[Work]:
         """One consistent view of the store; anything written in it is rolled back."""
         with self._snapshots.connect() as work:
+            work.begin()
             yield work
 
     def write(self, unit: Callable[[Work], T]) -> T:
@@ -101,10 +102,11 @@ class Store:
 
 
 def _run_unit(work: Work, submission: _Submission[Any]) -> None:
-    work.exec_driver_sql("SAVEPOINT unit")
+    driver: Any = work.connection.driver_connection
+    driver.execute("SAVEPOINT unit")
     try:
         submission.result.append(submission.unit(work))
     except Exception as error:  # noqa: BLE001 - whatever a unit raises is its caller's
-        work.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
+        driver.execute("ROLLBACK TO SAVEPOINT unit")
         submission.error = error
-    work.exec_driver_sql("RELEASE SAVEPOINT unit")
+    driver.execute("RELEASE SAVEPOINT unit")
