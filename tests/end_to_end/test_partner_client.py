@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,19 @@ from hub.formats.registrations import read_registration
 from hub.http_api.app import create_app
 from hub.services.deliver_message import relay, take_due
 from hub.services.sequence_log import sequence_pending
-from tests.simulators.exchange import REFERRAL_ORDER, Exchange, example
+from tests.simulators.exchange import REFERRAL_ORDER, Exchange, MovableClock, example
 
 SENDER, SHELTER = "tw.nia", "tw.shelter.garden"
+
+
+@dataclass(frozen=True)
+class StandingPlace(Place):
+    """A place whose clock is the hub's, so that a slow machine does not part them."""
+
+    clock: MovableClock = field(default_factory=MovableClock)
+
+    def now(self) -> datetime:
+        return self.clock.now()
 
 
 @dataclass
@@ -50,7 +60,7 @@ class World:
 
 def enrolled(exchange: Exchange, home: Path, http: httpx2.Client, authority: str, profile: SealingProfile) -> Place:
     """Enrol a partner, and record its registration as the hub's operator would."""
-    place, hub = Place(home), exchange.hub
+    place, hub = StandingPlace(home, clock=exchange.clock), exchange.hub
     keys = fetch_unverified_keys(http, hub.issuer)
     pins = make_pins(select_by_fingerprint(keys, [thumbprint(key.jwk) for key in keys]), [log_vkey(exchange)])
     applicant = Applicant(authority, profile, hub.issuer, ("victim_contact",))
@@ -70,14 +80,13 @@ def log_vkey(exchange: Exchange) -> str:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     exchange = Exchange(f"sqlite:///{tmp_path}/hub.sqlite")
-    exchange.clock.moment = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
     with httpx2.Client(transport=httpx2.WSGITransport(app=create_app(exchange.hub)), trust_env=False) as http:
         places = [
             enrolled(exchange, tmp_path / SENDER, http, SENDER, SealingProfile.PQ_1),
             enrolled(exchange, tmp_path / SHELTER, http, SHELTER, SealingProfile.CLASSIC_1),
         ]
         exchange.agree(REFERRAL_ORDER)
-        exchange.clock.moment += timedelta(seconds=2)
+        exchange.clock.advance(seconds=1)
         yield World(exchange, *(open_client(place, http) for place in places))
     exchange.close()
 
