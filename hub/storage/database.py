@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 POOL_SIZE = 24
+_SWITCH_PAUSE_SECONDS = 0.01
 _GIVEN_WAY = frozenset({"40001", "40P01"})  # SQLSTATE: serialisation failure, deadlock detected
 
 
@@ -38,8 +41,8 @@ def _open_sqlite(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun by _begin below, not by the driver
+        _switch_to_wal(connection)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=FULL",  # in WAL mode NORMAL does not fsync at commit: not durable
             "foreign_keys=ON",
             f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
@@ -54,6 +57,20 @@ def _open_sqlite(url: str) -> Engine:
         driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Set the journal mode, which stays with the file. Unlike all else this does not wait where others open a new file too."""
+    deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SWITCH_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _open_postgresql(url: str) -> Engine:

@@ -91,4 +91,4 @@ def orphans(work: Work, most: int) -> list[str]:
 def places_beyond(work: Work, size: int, most: int) -> list[int]:
     """At most `most` places of entries at or past the log's size, ascending."""
     column = audit_entries.c.tree_index
-    return list(work.execute(select(column).where(column >= size).order_by(column).limit(most)).scalars())  # type: ignore[arg-type]  # not null: it was compared
+    return list(work.execute(select(column).where(column >= size).order_by(column).limit(most)).scalars())

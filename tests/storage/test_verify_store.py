@@ -1,6 +1,7 @@
 """Every lie that is planted in a store is found, where it was planted."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,13 @@ def hub(store: Store) -> Hub:
 @pytest.fixture
 def exchange(store_url: str) -> Iterator[Exchange]:
     """Two referrals that stand in their inboxes, all of it sequenced."""
-    exchange = referral_exchange(store_url)
-    sender = exchange.agencies["tw.npa.liaison.tokyo"]
-    for _ in range(2):
-        sender.send(sender.message())
-    relay(exchange.hub, take_due(exchange.hub, 100))
-    sequence_pending(exchange.hub)
-    yield exchange
-    exchange.close()
+    with closing(referral_exchange(store_url)) as exchange:
+        sender = exchange.agencies["tw.npa.liaison.tokyo"]
+        for _ in range(2):
+            sender.send(sender.message())
+        relay(exchange.hub, take_due(exchange.hub, 100))
+        sequence_pending(exchange.hub)
+        yield exchange
 
 
 @pytest.fixture
