@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ from hub.formats.json_gate import parse_object
 _hub_keys = click.option(
     "--hub-keys",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The hub's public keys, handed over by its operator.",
+    help="What the hub's operator handed over in person (`hub identity --json`).",
 )
 _fingerprints = click.option(
     "--fingerprint",
@@ -33,8 +34,7 @@ _fingerprints = click.option(
 
 
 _EXAMPLE = (
-    "Example: hub-partner enrol --authority jp.npa --hub https://hub.example --hub-keys hub-keys.json "
-    "--log-vkey hub.example/accord+1a2b3c4d+AQ..."
+    "Example: hub-partner enrol --authority jp.npa --hub https://hub.example --hub-keys hub-keys.json --role victim_contact"
 )
 
 
@@ -54,7 +54,10 @@ _EXAMPLE = (
 @_hub_keys
 @_fingerprints
 @click.option(
-    "--log-vkey", "log_vkeys", multiple=True, required=True, help="Verifier key of the hub's log; more for its cosigners."
+    "--log-vkey",
+    "log_vkeys",
+    multiple=True,
+    help="Verifier key of the hub's log (more: its cosigners'), where the file has none.",
 )
 @json_option
 @click.pass_obj
@@ -71,7 +74,9 @@ def enrol_command(
 ) -> None:
     """Make the agency's keys, pin the hub's, and write the registration file for the hub's operator."""
     place = invocation.place
-    pins = make_pins(_obtain_keys(invocation, check_address(hub), hub_keys, fingerprints), log_vkeys)
+    handed_over = parse_object(hub_keys.read_bytes()) if hub_keys else {}
+    keys = _obtain_keys(invocation, check_address(hub), handed_over, fingerprints)
+    pins = make_pins(keys, log_vkeys or handed_over.get("log_vkeys", []))
     applicant = Applicant(authority, SealingProfile(profile), hub, roles)
     registration = enrol(place.home, applicant, pins, make_passphrase(place.passphrase), place.now())
     lines = [
@@ -91,7 +96,8 @@ def pin_command(invocation: Invocation, hub_keys: Path | None, fingerprints: tup
     """Pin further keys of the hub after a rollover, or their new state; those pinned before stay."""
     path = invocation.place.home / "hub.json"
     before = load_pins(path)
-    offered = _obtain_keys(invocation, open_agency(invocation.place.home).hub, hub_keys, fingerprints)
+    handed_over = parse_object(hub_keys.read_bytes()) if hub_keys else {}
+    offered = _obtain_keys(invocation, open_agency(invocation.place.home).hub, handed_over, fingerprints)
     fresh = make_pins([*before.keys.values(), *offered], [before.log_key.vkey])
     _require_same_keys(before, fresh)
     replace(fresh, cosigners=before.cosigners).save(path)
@@ -99,11 +105,14 @@ def pin_command(invocation: Invocation, hub_keys: Path | None, fingerprints: tup
     invocation.report({"pinned": added}, [f"pinned: {kid}" for kid in added] or ["no key was new; their states are up to date"])
 
 
-def _obtain_keys(invocation: Invocation, hub: str, hub_keys: Path | None, fingerprints: Sequence[str]) -> list[KeyRecord]:
-    if (hub_keys is None) == (not fingerprints):
+def _obtain_keys(
+    invocation: Invocation, hub: str, handed_over: Mapping[str, Any], fingerprints: Sequence[str]
+) -> list[KeyRecord]:
+    """The keys of the file that was handed over, or those that the hub publishes and whose fingerprints were told."""
+    if bool(handed_over) == bool(fingerprints):
         raise click.UsageError("Give either --hub-keys or --fingerprint.")
-    if hub_keys is not None:
-        return read_published_keys(parse_object(hub_keys.read_bytes()))
+    if handed_over:
+        return read_published_keys(handed_over)
     with invocation.place.open_http() as http:
         return select_by_fingerprint(fetch_unverified_keys(http, hub), fingerprints)
 

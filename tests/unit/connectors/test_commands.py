@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from connectors.__main__ import COMMAND_MODULES
+from connectors import __main__ as program
 from connectors.hub_client.command_line import FORKED, REFUSED, UNREACHABLE, Invocation, partner
 from connectors.hub_client.desk import Place
 from connectors.hub_client.outgoing import seal_value
@@ -21,7 +22,7 @@ from hub.domain.keys import KeyUse
 from hub.domain.parties import SealingProfile
 from hub.domain.refusals import RefusalCode
 from hub.formats.registrations import read_registration
-from tests.simulators.hub_double import ADDRESS, HubDouble, MemoryLog, key_record
+from tests.simulators.hub_double import ADDRESS, NAME, HubDouble, MemoryLog, key_record
 from tests.unit.connectors.conftest import AUTHORITY, ROLE, SENDER, Bench, draft_to, message_from
 
 OTHER = "tw.kaohsiung"
@@ -43,14 +44,23 @@ def draft_file(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("command", sorted(partner.commands))
-def test_every_command_shows_an_example(command: str) -> None:
-    result = CliRunner().invoke(partner, [command, "--help"])
+def leaf_commands(group: click.Group, *names: str) -> list[list[str]]:
+    """The words that lead to each command."""
+    found: list[list[str]] = []
+    for name, command in sorted(group.commands.items()):
+        path = (*names, name)
+        found += leaf_commands(command, *path) if isinstance(command, click.Group) else [list(path)]
+    return found
+
+
+@pytest.mark.parametrize("words", leaf_commands(partner), ids=" ".join)
+def test_every_command_shows_an_example(words: list[str]) -> None:
+    result = CliRunner().invoke(partner, [*words, "--help"])
     assert result.exit_code == 0
-    assert f"Example: hub-partner {command}" in " ".join(result.stdout.split())
+    assert f"Example: hub-partner {' '.join(words)}" in " ".join(result.stdout.split())
 
 
-def test_the_command_modules_are_all_loaded() -> None:
+def test_the_script_knows_the_commands_of_every_module_and_connector() -> None:
     wanted = {
         "enrol",
         "pin",
@@ -65,8 +75,8 @@ def test_the_command_modules_are_all_loaded() -> None:
         "open-part",
         "drop",
     }
-    assert set(partner.commands) == wanted
-    assert len(COMMAND_MODULES) == 3
+    assert program.main
+    assert wanted <= set(partner.commands)
 
 
 def test_send_prints_the_exchange_and_ends_with_0(bench: Bench, draft_file: str) -> None:
@@ -262,6 +272,21 @@ def test_enrolling_by_file_pins_the_hub_and_writes_a_registration(tmp_path: Path
     assert len(private) == 4
     assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
     assert hub.requests == []
+
+
+def test_the_logs_key_may_stand_in_the_file_that_was_handed_over(tmp_path: Path) -> None:
+    hub, place = HubDouble(), Place(tmp_path / "agency")
+    (tmp_path / "hub-keys.json").write_text(json.dumps({**hub.published(), "log_vkeys": [hub.log.signer.key.vkey]}))
+    arguments = ["enrol", "--authority", OTHER, "--hub", ADDRESS, "--hub-keys", str(tmp_path / "hub-keys.json"), "--json"]
+    assert answer(run(place, *arguments))["hub"] == NAME
+
+
+def test_the_logs_key_is_never_taken_from_the_hub_itself(tmp_path: Path) -> None:
+    hub = HubDouble()
+    place = Place(tmp_path / "agency", transport=hub.transport)
+    told = thumbprint(hub.signing.public_jwk)
+    result = run(place, "enrol", "--authority", OTHER, "--hub", ADDRESS, "--fingerprint", told, "--json")
+    assert (result.exit_code, answer(result)["code"]) == (REFUSED, "invalid_key")
 
 
 def test_enrolling_by_fingerprint_pins_what_was_told(tmp_path: Path) -> None:
