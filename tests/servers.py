@@ -58,9 +58,10 @@ class RunningHub:
 
     @property
     def environment(self) -> dict[str, str]:
-        """In which `hub` speaks of this hub; what this project installs comes first on the path."""
+        """In which `hub` speaks of this hub; the programs and the modules are those of this project."""
         programs = str(Path(sys.executable).parent)
-        return {**os.environ, "ACCORD_CONFIG": str(self.config), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+        own = {"ACCORD_CONFIG": str(self.config), "PYTHONPATH": str(TOP)}
+        return {**os.environ, **own, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
     def command(self, *arguments: str | Path, status: int = 0) -> str:
         """Run `hub ARGUMENTS` and give what it printed."""
