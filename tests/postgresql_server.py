@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 import psycopg
@@ -26,6 +26,9 @@ SETTINGS = (
     *("max_connections=200", "unix_socket_directories=''", "deadlock_timeout=50ms"),
 )
 
+END_WITH_ITS_TESTS = 'read _; "$1" stop -D "$2/data" --mode=immediate; cd /; rm -rf "$2"'
+"""For a shell that reads from a pipe which ends when we close it, and also when we are killed: the server never outlives us."""
+
 
 class PostgresqlServer:
     """Makes databases. Use as a context manager."""
@@ -37,10 +40,19 @@ class PostgresqlServer:
         self._folder = Path(tempfile.mkdtemp(prefix="accord-postgresql-"))
         self._data = str(self._folder / "data")
         self._port = _free_port()
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+        self._surroundings: dict[str, Any] = {
+            "user": self._user,
+            "cwd": self._folder,
+            "env": environment,
+            "stdout": subprocess.DEVNULL,
+        }
 
     def __enter__(self) -> Self:
         if self._user:
             shutil.chown(self._folder, self._user)
+        watch = ["sh", "-c", END_WITH_ITS_TESTS, "sh", self._pg_ctl, self._folder]
+        self._watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, **self._surroundings)
         self._run(self._initdb, "-D", self._data, "--username=tests", "--auth=trust", "--encoding=UTF8", "--no-sync")
         options = f"-h 127.0.0.1 -p {self._port} " + " ".join(f"-c {setting}" for setting in SETTINGS)
         log = str(self._folder / "log")
@@ -48,8 +60,7 @@ class PostgresqlServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._run(self._pg_ctl, "stop", "-D", self._data, "--mode=immediate")
-        shutil.rmtree(self._folder)
+        self._watcher.communicate(timeout=90)
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
@@ -62,10 +73,7 @@ class PostgresqlServer:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _run(self, *command: str | Path) -> None:
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-        subprocess.run(
-            command, check=True, user=self._user, cwd=self._folder, env=environment, stdout=subprocess.DEVNULL, timeout=90
-        )
+        subprocess.run(command, check=True, timeout=90, **self._surroundings)
 
     def _execute(self, statement: str) -> None:
         address = f"host=127.0.0.1 port={self._port} user=tests dbname=postgres"

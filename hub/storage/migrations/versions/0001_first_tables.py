@@ -31,6 +31,7 @@ _TABLES = (
 
 def upgrade() -> None:
     _create_registry()
+    _create_agreements()
     _create_messages()
     _create_outbox()
     _create_receipts()
@@ -68,6 +69,9 @@ def _create_registry() -> None:
         sa.Column("recorded_at", _INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("kid", "version", name="pk_keys"),
     )
+
+
+def _create_agreements() -> None:
     op.create_table(
         "agreements",
         sa.Column("id", _NAME, nullable=False),
