@@ -15,7 +15,7 @@ from hub.domain.parties import Standing
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.domain.registry import Registry
 from hub.services.hub import Hub
-from hub.services.receive_message import note_unauthenticated_refusal
+from hub.services.note_refusals import note_unauthenticated_refusal
 from hub.storage.access import AlreadyUsedError, burn
 from hub.storage.store import Work
 

@@ -12,7 +12,7 @@ from hub.domain.refusals import RefusalCode
 from hub.services.deliver_message import subject_of
 from hub.services.hub import Hub
 from hub.services.issue_receipt import plan_receipt
-from hub.services.receive_message import write_refusal_sum
+from hub.services.note_refusals import write_refusal_sum
 from hub.storage import access, deliveries, messages, receipts
 from hub.storage.messages import MessageRow
 from hub.storage.store import Work

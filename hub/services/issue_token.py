@@ -25,7 +25,7 @@ from hub.services.callers import (
     check_proof,
 )
 from hub.services.hub import Hub
-from hub.services.receive_message import note_unauthenticated_refusal
+from hub.services.note_refusals import note_unauthenticated_refusal
 from hub.storage.access import AlreadyUsedError
 from hub.storage.store import Work
 

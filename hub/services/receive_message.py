@@ -34,6 +34,7 @@ from hub.policy.deadlines import deadlines_for, deliver_by
 from hub.policy.release import decide
 from hub.services.hub import Hub
 from hub.services.issue_receipt import IssuedReceipt, Subject, plan_receipt, sign_receipt
+from hub.services.note_refusals import note_unauthenticated_refusal, write_refusal_sum
 from hub.storage import deliveries, messages, receipts
 from hub.storage.registry import RegistryMovedError, require_version
 from hub.storage.store import Work
@@ -430,21 +431,6 @@ def record_refusal(hub: Hub, arrival: Arrival, refusal: Refusal, signer: str, me
         hub.note_alone(entry)
         return
     note_unauthenticated_refusal(hub, refusal.code, entry)
-
-
-def write_refusal_sum(hub: Hub, now: datetime) -> None:
-    """Audit the sum of the refusals that this process only counted, once their minute is over."""
-    summary = hub.refusals.flush(now)
-    if summary is not None:
-        hub.note_alone(summary)
-
-
-def note_unauthenticated_refusal(hub: Hub, code: RefusalCode, entry: AuditEntry) -> None:
-    """Audit a refusal of bytes that nobody signed: by itself up to the limit, past it in the minute's sum."""
-    by_itself, summary = hub.refusals.admit(code, entry.at)
-    entries = [one for one in (summary, entry if by_itself else None) if one is not None]
-    if entries:
-        hub.note_alone(*entries)
 
 
 def _plan_deliveries(exchange: str, releasable: ReleasableMessage) -> list[Delivery]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, insert, select, tuple_, update
+from sqlalchemy import Column, Table, func, insert, select, tuple_, update
 
 from hub.domain.agreements import Agreement
 from hub.domain.refusals import Refusal, RefusalCode
@@ -105,9 +105,9 @@ def load(work: Work) -> RegistryRows:
     )
 
 
-def _newest(work: Work, table: object, key: object) -> tuple[bytes, ...]:
-    newest = select(key, func.max(table.c.version)).group_by(key)  # type: ignore[call-overload, attr-defined]
-    rows = select(table.c.document).where(tuple_(key, table.c.version).in_(newest)).order_by(key)  # type: ignore[attr-defined, arg-type]
+def _newest(work: Work, table: Table, key: Column[str]) -> tuple[bytes, ...]:
+    newest = select(key, func.max(table.c.version)).group_by(key)
+    rows = select(table.c.document).where(tuple_(key, table.c.version).in_(newest)).order_by(key)
     return tuple(work.execute(rows).scalars())
 
 
@@ -132,8 +132,8 @@ def record_key(work: Work, kid: str, owner: str, document: bytes, now: datetime)
     return _record_document(work, keys, {"kid": kid}, document, {"recorded_at": now, "owner": owner})
 
 
-def _record_document(work: Work, table: object, key: dict[str, str], document: bytes, values: dict[str, object]) -> bool:
-    columns = table.c  # type: ignore[attr-defined]
+def _record_document(work: Work, table: Table, key: dict[str, str], document: bytes, values: dict[str, object]) -> bool:
+    columns = table.c
     ((name, value),) = key.items()
     newest = work.execute(
         select(columns.version, columns.document).where(columns[name] == value).order_by(columns.version.desc()).limit(1)
@@ -141,7 +141,7 @@ def _record_document(work: Work, table: object, key: dict[str, str], document: b
     if newest is not None and newest.document == document:
         return False
     version = 1 if newest is None else newest.version + 1
-    work.execute(insert(table).values(version=version, document=document, **key, **values))  # type: ignore[arg-type]
+    work.execute(insert(table).values(version=version, document=document, **key, **values))
     _raise_version(work)
     return True
 

@@ -68,7 +68,7 @@ class Case:
         return replace(self, record=replace(self.record, versions=(agreement,)))
 
     def with_header(self, **changes: object) -> "Case":
-        return replace(self, facts=replace(self.facts, header=replace(self.facts.header, **changes)))  # type: ignore[arg-type] # by name
+        return replace(self, facts=replace(self.facts, header=replace(self.facts.header, **changes)))  # type: ignore[arg-type]  # the test names them
 
 
 def some(values: Iterable[Text], at_least: int = 1) -> st.SearchStrategy[frozenset[Text]]:
