@@ -42,6 +42,7 @@ class PushClient:
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         self._in_flight: Counter[str] = Counter()
         self._count_lock = threading.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._client: httpx2.AsyncClient | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="push", daemon=True)
@@ -62,7 +63,7 @@ class PushClient:
         """Send one task when there is room for it."""
         with self._count_lock:
             self._in_flight[task.sealed.copy.due.delivery.recipient] += 1
-        asyncio.run_coroutine_threadsafe(self._send_and_record(task), self._loop)
+        self._loop.call_soon_threadsafe(self._start, task)
 
     def close(self) -> None:
         """Stop sending. What is in flight is not reported; its lease ends, and it is sent again."""
@@ -71,8 +72,13 @@ class PushClient:
         self._thread.join()
         self._loop.close()
 
+    def _start(self, task: PushTask) -> None:
+        sending = self._loop.create_task(self._send_and_record(task))
+        self._tasks.add(sending)
+        sending.add_done_callback(self._tasks.discard)
+
     async def _stop(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
