@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { AEAD_AES_256_GCM, CipherSuite } from 'hpke'
 import { KDF_SHAKE256, KEM_MLKEM768_X25519 } from '@panva/hpke-noble'
 import { flattenedVerify, generalDecrypt, importJWK } from 'jose'
-import { Refused, decode, verifyCopy } from './wire.mjs'
+import { Refused, decode, verifyCopy, verifyDetached } from './wire.mjs'
 
 const task = JSON.parse(readFileSync(0))
 const profileOf = (jwk) => import(`./${jwk.kty === 'AKP' ? 'pq-1' : 'classic-1'}.mjs`)
@@ -14,6 +14,7 @@ const tasks = {
   sealPart: async ({ text, to, id, path }) => (await profileOf(to.jwk)).sealPart(Buffer.from(text), to, id, path),
   openPart: async ({ part, own, id, path }) => (await (await profileOf(own.jwk)).openPart(part, own, id, path)).toString(),
   verify: ({ signed, hubKeys, senderKeys }) => verifyCopy(signed, hubKeys, async () => senderKeys),
+  detached: async ({ jws, text, keys, typ }) => (await verifyDetached(jws, Buffer.from(text), keys, typ)).toString(),
   signatures: ({ signed, keys }) => Promise.all(signed.signatures.map(async ({ protected: head, signature }) => {
     const { kid, typ } = JSON.parse(decode(head))
     await flattenedVerify({ payload: signed.payload, protected: head, signature }, await importJWK(keys[kid], 'ES256'))

@@ -254,6 +254,33 @@ def test_the_page_refuses_a_senders_key_that_is_not_one(node: Node, keys: list[d
     assert node("verify", signed=countersigned(), hubKeys=HUB_KEYS, senderKeys=keys) == {"code": code}
 
 
+# --- what the hub says of a refusal ---
+
+PROBLEM = '{"code":"purpose_not_allowed","status":403}'
+
+
+def problem_signed_with(key: SigningKey, typ: SignatureType = SignatureType.PROBLEM) -> str:
+    protected = jws.protected_header(key.kid, typ)
+    return jws.serialise_detached(protected, key.sign(jws.signing_input(protected, b64url_encode(PROBLEM.encode()))))
+
+
+@pytest.mark.parametrize(
+    ("signature", "text", "expected"),
+    [
+        (problem_signed_with(HUB), PROBLEM, {"result": PROBLEM}),
+        (problem_signed_with(HUB), PROBLEM.replace("403", "503"), {"code": "bad_signature"}),
+        (problem_signed_with(HUB, SignatureType.RECEIPT), PROBLEM, {"code": "malformed_envelope"}),
+        (problem_signed_with(STRANGER), PROBLEM, {"code": "unknown_sender"}),
+    ],
+    ids=["as it was signed", "altered", "of another type", "by another key"],
+)
+def test_the_page_believes_a_refusal_only_as_it_was_signed(
+    node: Node, signature: str, text: str, expected: dict[str, str]
+) -> None:
+    keys = [published(HUB, "a party", SignatureType.PROBLEM)]
+    assert node("detached", jws=signature, text=text, keys=keys, typ=SignatureType.PROBLEM) == expected
+
+
 # --- worked examples ---
 
 
