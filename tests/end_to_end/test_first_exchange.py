@@ -1,8 +1,8 @@
 """The first exchange, from an empty folder to a proved receipt: read it from top to bottom to learn how the hub is used.
 
-Three parties run programs of their own and share nothing but files that people hand to each other: the hub's operator types
-`hub`, an officer in Tokyo and one in Taipei type `hub-partner`. Each fixture is a step and rests on the one before; each test says
-what holds after it.
+Three parties run programs of their own and share nothing but files that people hand to each other: the operator of the hub types
+`hub`, an officer in Tokyo and one in Taipei type `hub-partner`. Each fixture is a step and rests on the one before; each test
+says what holds after it.
 """
 
 from __future__ import annotations
