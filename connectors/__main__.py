@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from connectors.file_drop.transport import drop_command
-from connectors.hub_client import enrol_commands, exchange_commands, offline_commands
+from connectors.hub_client import agreement_commands, enrol_commands, exchange_commands, offline_commands
 from connectors.hub_client.command_line import partner
 
-COMMAND_MODULES = (enrol_commands, exchange_commands, offline_commands)
+COMMAND_MODULES = (agreement_commands, enrol_commands, exchange_commands, offline_commands)
 """Importing them gives the group its commands."""
 
 partner.add_command(drop_command)

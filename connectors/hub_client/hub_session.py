@@ -113,6 +113,11 @@ class HubSession:
         path, content = f"/v1/inbox/{delivery}/receipts", receipt.encode("ascii")
         return self._ask("POST", path, media_type=RECEIPT_MEDIA_TYPE, content=content).members()
 
+    def post_agreement_signature(self, agreement: str, version: int, signature: str) -> dict[str, Any]:
+        """POST one's own detached signature over a version: `{"id", "version", "unsigned_by"}`."""
+        path, content = f"/v1/agreements/{agreement}/versions/{version}/signatures", signature.encode("ascii")
+        return self._ask("POST", path, media_type=RECEIPT_MEDIA_TYPE, content=content).members()
+
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         """GET anything else that is read with a token."""
         return self._ask("GET", path, params=params or {})

@@ -12,6 +12,7 @@ from hub.cli.agreements import agreement
 from hub.cli.audits import audit, log
 from hub.cli.catalogue import catalogue
 from hub.cli.deliveries import delivery
+from hub.cli.demo import demo
 from hub.cli.keys import key
 from hub.cli.operations import doctor, identity, init, serve, worker
 from hub.cli.parties import party
@@ -43,5 +44,5 @@ def hub(context: click.Context, config: Path | None) -> None:
     context.obj = context.obj(config)
 
 
-for command in (init, identity, serve, worker, doctor, party, key, agreement, delivery, audit, log, catalogue):
+for command in (init, identity, serve, worker, doctor, party, key, agreement, delivery, audit, log, catalogue, demo):
     hub.add_command(command)
