@@ -118,12 +118,11 @@ def request_file(tokyo: Agency, agreement: dict[str, Any]) -> Path:
 
 
 def make_request(**header: Any) -> dict[str, Any]:
-    """The catalogue's example without what `hub-partner` fills in, and without the account: this direction does not cover one."""
+    """The catalogue's example, without what `hub-partner` fills in."""
     example = json.loads((TOP / "schemas" / "examples" / "info-request.json").read_bytes())
     filled_in = ("v", "id", "sender", "issued", "expires", "salt")
     kept = {name: value for name, value in example["header"].items() if name not in filled_in}
-    body = {**example["body"], "subjects": example["body"]["subjects"][:1], "subject_links": example["body"]["subject_links"][:1]}
-    return {"header": {**kept, "tlp": "amber+strict", **header}, "body": body}
+    return {"header": {**kept, **header}, "body": example["body"]}
 
 
 @pytest.fixture(scope="module")
