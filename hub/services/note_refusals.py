@@ -1,12 +1,19 @@
-"""Auditing what was refused before anybody was known to have signed it: one by one, and past a limit in one sum a minute."""
+"""Auditing refusals: those of bytes that nobody is known to have signed one by one, and past a limit in one sum a minute."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from hub.domain.audit import AuditEntry
-from hub.domain.refusals import RefusalCode
+from hub.domain.refusals import Finding, RefusalCode
+from hub.formats.decision_records import finding_members
 from hub.services.hub import Hub
+
+
+def findings_for_log(findings: tuple[Finding, ...]) -> list[dict[str, object]]:
+    """Findings as they may stand in an audit entry: a level that no agreement maps is whatever its sender wrote, and left out."""
+    unmapped = RefusalCode.CLASSIFICATION_NOT_MAPPED
+    return finding_members(tuple(one._replace(values=()) if one.code is unmapped else one for one in findings))
 
 
 def write_refusal_sum(hub: Hub, now: datetime) -> None:

@@ -28,13 +28,13 @@ from hub.domain.registry import Registry
 from hub.domain.sealing import SealedContentType
 from hub.domain.signatures import SignatureType
 from hub.formats import jwe, jws
-from hub.formats.decision_records import decision_members, finding_members, write_facts
+from hub.formats.decision_records import decision_members, write_facts
 from hub.formats.json_gate import parse_object
 from hub.policy.deadlines import deadlines_for, deliver_by
 from hub.policy.release import decide
 from hub.services.hub import Hub
 from hub.services.issue_receipt import IssuedReceipt, Subject, plan_receipt, sign_receipt
-from hub.services.note_refusals import note_unauthenticated_refusal, write_refusal_sum
+from hub.services.note_refusals import findings_for_log, note_unauthenticated_refusal, write_refusal_sum
 from hub.storage import deliveries, messages, receipts
 from hub.storage.registry import RegistryMovedError, require_version
 from hub.storage.store import Work
@@ -424,7 +424,7 @@ def record_refusal(hub: Hub, arrival: Arrival, refusal: Refusal, signer: str, me
             "arrival": arrival.digest,
             "size": len(arrival.octets),
             **({"message": message_id} if message_id else {}),
-            "findings": finding_members(refusal.findings),
+            "findings": findings_for_log(refusal.findings),
         },
     )
     if signer:
