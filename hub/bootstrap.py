@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-from flask import Flask
 
 from hub import __version__
 from hub.cli.installation import Initialised
@@ -22,7 +22,6 @@ from hub.domain.audit import AuditEntry, AuditEvent
 from hub.domain.parties import HUB_PARTY
 from hub.formats.bodies import BodyReader
 from hub.formats.catalogue import load_catalogue
-from hub.http_api.app import create_app
 from hub.services.clock import Clock, DemonstrationClock, SystemClock
 from hub.services.close_deadlines import close_deadlines, tidy
 from hub.services.hub import Hub
@@ -35,10 +34,13 @@ from hub.services.watch_clock import ClockWatch
 from hub.settings import SQLITE, LogSettings, Settings, environment_with, load_settings, supervisor_process
 from hub.storage.migrations import require_head, upgrade
 from hub.storage.store import Store
-from hub.worker.delivery_loop import DeliveryLoop, record_result
-from hub.worker.push_client import PushClient
 from hub.worker.runner import Loop, run_loops
 from hub.worker.supervisor import StopRequest, end_with, supervise
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from hub.worker.push_client import PushClient
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "schemas"
@@ -103,6 +105,8 @@ def set_up_log(settings: LogSettings) -> None:
 
 def worker_loops(hub: Hub, settings: Settings, client: PushClient, roles: Collection[str]) -> list[Loop]:
     """The loops of these roles; in a demonstration also the one that notes when its clock is moved."""
+    from hub.worker.delivery_loop import DeliveryLoop  # noqa: PLC0415 - commands start in half the time without it
+
     worker = settings.worker
     loops = {
         "delivery": Loop("delivery", DeliveryLoop(hub, client).once, worker.delivery_pause),
@@ -178,6 +182,9 @@ class Installation:
 
     def work(self, roles: frozenset[str]) -> None:
         """Run the loops of these roles, until a signal asks for the end."""
+        from hub.worker.delivery_loop import record_result  # noqa: PLC0415 - commands start in half the time without it
+        from hub.worker.push_client import PushClient  # noqa: PLC0415 - the same
+
         self.follow_supervisor()
         asked_to_stop = StopRequest().listen()
         with self.open_hub() as hub:
@@ -196,6 +203,8 @@ class Installation:
 
     def create_wsgi_app(self) -> Flask:
         """The web application of one process. Call it after forking."""
+        from hub.http_api.app import create_app  # noqa: PLC0415 - commands start in half the time without it
+
         return create_app(build_hub(self.settings))
 
     def follow_supervisor(self) -> None:

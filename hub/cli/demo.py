@@ -266,9 +266,7 @@ def _audit(stage: Stage) -> None:
     kept = stage.partner(JAPAN, "checkpoint")
     result = stage.hub("audit", "verify", "--deep", "--against", kept["file"], as_json=True)
     _require(result["ok"] is True, "hub audit verify found something")
-    _say(
-        f"hub audit verify: {result['size']} entries and {result['messages']} messages agree with the tree, and nothing is missing"
-    )
+    _say(f"hub audit verify: {result['size']} entries and {result['messages']} messages agree with the tree; nothing is missing")
     _say(f"and with the checkpoint over {kept['size']} entries that {JAPAN} kept in its own folder")
 
 

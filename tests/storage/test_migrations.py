@@ -1,9 +1,11 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
 from hub.domain.refusals import HubFault
@@ -92,3 +94,8 @@ def test_nodes_that_start_together_migrate_once(empty_url: str) -> None:
     migrations.require_head(engine)
     assert differences(engine) == []
     engine.dispose()
+
+
+def test_the_revision_that_this_release_needs_is_the_newest_migration() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_current_head() == migrations.HEAD
