@@ -27,6 +27,7 @@ from hub.formats.agreements import read_agreement
 from hub.formats.catalogue import load_catalogue
 from hub.formats.parties import key_document, party_document
 from hub.services.hub import Hub
+from hub.services.record_agreement import make_signature
 from hub.storage import registry
 from hub.storage.registry import SignatureRow
 
@@ -102,8 +103,8 @@ def set_up(config: Path) -> dict[str, Member]:
             ).encode()
         )
         hub.store.write(lambda work: registry.record_agreement(work, agreement, now))
-        for authority in members:
-            row = SignatureRow(agreement.id, 1, authority, "measurement", "measurement")
+        for authority, member in members.items():
+            row = SignatureRow(agreement.id, 1, authority, member.signing.kid, make_signature(agreement, member.signing))
             hub.store.write(lambda work, row=row: registry.record_signature(work, row, now))  # type: ignore[misc]  # bound now
     return members
 
@@ -117,7 +118,7 @@ def _join(hub: Hub, authority: str, now: datetime) -> Member:
     )
     contact = ContactPoint("Desk", "24/7", email="desk@example.org")
     party = Party(authority, {"en": authority}, "ZZ", PartyKind.DOMESTIC_AGENCY, SealingProfile.PQ_1, contact_points=(contact,))
-    signs = frozenset({SignatureType.MESSAGE, SignatureType.RECEIPT})
+    signs = frozenset({SignatureType.MESSAGE, SignatureType.RECEIPT, SignatureType.AGREEMENT})
     period = (now - _PERIOD, now + _PERIOD)
     keys = [
         KeyRecord(

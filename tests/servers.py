@@ -16,13 +16,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-
-import httpx2
 
 TOP = Path(__file__).parents[1]
 NAME = "hub.test/accord"
@@ -39,6 +39,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Look again and again until something holds that another process is about to do."""
+    until = time.monotonic() + START_SECONDS
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(LOOK_SECONDS)
 
 
 @dataclass
@@ -98,10 +106,14 @@ class RunningHub:
             time.sleep(LOOK_SECONDS)
 
     def _is_ready(self) -> bool:
+        connection = HTTPConnection(self.url.removeprefix("http://"), timeout=5)
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == httpx2.codes.OK
-        except httpx2.HTTPError:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
             return False
+        finally:
+            connection.close()
 
     def tail(self) -> str:
         """The end of what the processes wrote."""

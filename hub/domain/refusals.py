@@ -161,3 +161,7 @@ class Refusal(Exception):
 
 class HubFault(Exception):
     """Our fault: answered with a reference number and no detail."""
+
+
+class OverloadedFault(HubFault):
+    """Our fault for the moment: the store has no room, or was busy for too long. Nothing was kept: ask again later."""

@@ -150,7 +150,6 @@ class ExchangePath(BaseModel):
         RefusalCode.EXPIRED,
         RefusalCode.ISSUED_IN_FUTURE,
         *_DECISION,
-        RefusalCode.OVERLOADED,
     ),
 )
 def send_message() -> Response:

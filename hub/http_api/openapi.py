@@ -88,7 +88,8 @@ class Section:
             status: {"description": one.description, "content": self._content(one)} for status, one in gives.items()
         }
         by_status: dict[int, list[str]] = defaultdict(list)
-        for code in (*refuses, *(_TOKEN_REFUSES if token else ())):
+        always = () if STATUSES[RefusalCode.OVERLOADED] in gives else (RefusalCode.OVERLOADED,)
+        for code in (*refuses, *(_TOKEN_REFUSES if token else ()), *always):
             by_status[STATUSES[code]].append(f"`{code.value}`: {MEANINGS[code]}")
         by_status[500].append(_FAULT)
         schema = {"schema": {"$ref": f"{_REFERENCE}{Problem.__name__}"}}

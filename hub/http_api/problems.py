@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hub.domain.encoding import b64url_encode, format_time, new_uuid7
-from hub.domain.refusals import MEANINGS, HubFault, Refusal, RefusalCode
+from hub.domain.refusals import MEANINGS, HubFault, OverloadedFault, Refusal, RefusalCode
 from hub.domain.signatures import SignatureType
 from hub.formats.decision_records import finding_members
 from hub.services.callers import AccessRefusal, fresh_nonce
@@ -126,6 +126,7 @@ def install(application: Flask, hub: Hub) -> None:
     application.register_error_handler(TokenRefusal, lambda refusal: _token_answer(hub, refusal))
     application.register_error_handler(AccessRefusal, lambda refusal: _challenge(hub, refusal))
     application.register_error_handler(Refusal, lambda refusal: _refused(hub, refusal))
+    application.register_error_handler(OverloadedFault, lambda fault: _overloaded(hub, fault))
     application.register_error_handler(HTTPException, lambda error: _from_http(hub, error))
     application.register_error_handler(Exception, lambda error: _fault(hub, error))
 
@@ -176,6 +177,13 @@ def _from_http(hub: Hub, error: HTTPException) -> Response:
 def _fault(hub: Hub, error: Exception) -> Response:
     response = _problem(hub, INTERNAL, 500, "The hub has a fault; quote the reference number.")
     _log.error("fault", reference=response.headers["Accord-Reference"], kind=type(error).__name__, at=_origin(error))
+    return response
+
+
+def _overloaded(hub: Hub, fault: OverloadedFault) -> Response:
+    response = _refused(hub, Refusal(RefusalCode.OVERLOADED))
+    cause = type(fault.__cause__).__name__
+    _log.error("overloaded", reference=response.headers["Accord-Reference"], kind=cause, at=_origin(fault))
     return response
 
 

@@ -11,10 +11,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeftError
 
-SQLITE_BUSY_TIMEOUT_MS = 30_000
+SQLITE_BUSY_TIMEOUT_MS = 20_000
+"""How long a transaction waits for another process's: less than a partner waits for its answer."""
+
 POOL_SIZE = 24
 _SWITCH_PAUSE_SECONDS = 0.01
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_NO_RESOURCES = "53"  # SQLSTATE class: disk full, out of memory, too many connections
 _GIVEN_WAY = frozenset({"40001", "40P01"})  # SQLSTATE: serialisation failure, deadlock detected
 
 
@@ -65,8 +70,8 @@ def _switch_to_wal(connection: Any) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if _sqlite_code(error) not in _BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(_SWITCH_PAUSE_SECONDS)
         else:
@@ -91,3 +96,17 @@ def free_bytes(engine: Engine) -> int | None:
 def has_given_way(error: BaseException) -> bool:
     """Whether PostgreSQL broke off a transaction in favour of a concurrent one, so that doing the same again may succeed."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _GIVEN_WAY
+
+
+def is_overload(error: BaseException) -> bool:
+    """Whether the database has no room or no connection left, or stayed locked: nothing of the transaction was kept."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, NoConnectionLeftError)
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return _sqlite_code(error.orig) in _BUSY | {sqlite3.SQLITE_FULL} or state.startswith(_NO_RESOURCES)
+
+
+def _sqlite_code(error: BaseException | None) -> int:
+    """SQLite's primary result code, 0 where it is none of SQLite's errors."""
+    extended: int = getattr(error, "sqlite_errorcode", 0)
+    return extended & 0xFF

@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from hub.storage.database import free_bytes, has_given_way, open_engine
+from hub.domain.refusals import OverloadedFault
+from hub.storage.database import free_bytes, has_given_way, is_overload, open_engine
 
 T = TypeVar("T")
 
@@ -56,8 +57,12 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Work]:
-        """One consistent view of the store; anything written in it is rolled back."""
-        with self._snapshots.connect() as work:
+        """One consistent view of the store; anything written in it is rolled back.
+
+        Raises:
+            OverloadedFault: the database has no connection left, or stays locked.
+        """
+        with _as_faults(), self._snapshots.connect() as work:
             work.begin()
             yield work
 
@@ -66,6 +71,9 @@ class Store:
 
         A unit must have no effect outside its transaction, and must not call `write` itself. It is run again where another
         node's transaction crossed it (two groups that lock the same rows in another order).
+
+        Raises:
+            OverloadedFault: the database has no room or no connection left, or stays locked.
         """
         submission = self._submit(unit)
         for _ in range(MAX_TRIES - 1):
@@ -73,7 +81,8 @@ class Store:
                 break
             submission = self._submit(unit)
         if submission.error is not None:
-            raise submission.error
+            with _as_faults():
+                raise submission.error
         return submission.result[0]
 
     def _submit(self, unit: Callable[[Work], T]) -> _Submission[T]:
@@ -99,6 +108,16 @@ class Store:
         finally:
             for submission in group:
                 submission.done = True
+
+
+@contextmanager
+def _as_faults() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if is_overload(error):
+            raise OverloadedFault("the database has no room or no connection left, or is locked; try again later") from error
+        raise
 
 
 def _run_unit(work: Work, submission: _Submission[Any]) -> None:
