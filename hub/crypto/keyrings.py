@@ -17,11 +17,16 @@ from hub.domain.refusals import HubFault, Refusal, RefusalCode
 
 
 class Keyring:
-    """The keys of one folder, without the revoked ones. A change of the folder is seen by a new process, or a new keyring."""
+    """The keys of one folder, without the revoked ones. A change of the folder is seen by a new process, or a new keyring.
+
+    A revoked signing key of one's own stays for one thing: to give out again what it signed before it was revoked.
+    """
 
     def __init__(self, lines: tuple[HeldKey, ...], keys: Mapping[str, PrivateKey]) -> None:
         self.lines = tuple(line for line in lines if line.state is not KeyState.REVOKED)
         self._signing: dict[str, SigningKey] = {}
+        signed = (line.kid for line in lines if line.use is HeldKeyUse.SIGNING and not line.owner and line.kid in keys)
+        self._signed_with = {kid: keys[kid].for_signing(kid) for kid in signed}
         self._unsealing: dict[str, UnsealingKey] = {}
         self._storage: dict[str, StorageKey] = {}
         self._keys = {line.kid: keys[line.kid] for line in self.lines}
@@ -36,14 +41,14 @@ class Keyring:
 
     @classmethod
     def load(cls, directory: Path, passphrase: bytes) -> Keyring:
-        """Read the manifest and every private key in it that is not revoked. About 0.06 s for each.
+        """Read the manifest and every private key in it that is not revoked, or may have to sign again. About 0.06 s for each.
 
         Raises:
             Refusal: KEY_FILE_UNSAFE, INVALID_KEY.
             FileNotFoundError: the manifest or a key file is missing.
         """
         lines = read_manifest(directory)
-        held = [line for line in lines if line.state is not KeyState.REVOKED]
+        held = [line for line in lines if line.state is not KeyState.REVOKED or _may_sign_again(directory, line)]
         keys = {line.kid: load_key(directory / line.file, line.algorithm, passphrase) for line in held}
         for line in held:
             if keys[line.kid].public_jwk != line.public_jwk:
@@ -54,15 +59,15 @@ class Keyring:
         """The current ES256 key for documents: one's own, or that of an organisation for which it is kept."""
         return self._signing[self._current(HeldKeyUse.SIGNING, now, owner).kid]
 
-    def held_signing_key(self, kid: str) -> SigningKey:
-        """The ES256 key with this id, whether or not it is current: to sign again what it signed before.
+    def signed_with(self, kid: str) -> SigningKey:
+        """One's own signing key of this id, whatever its state: to sign again the very octets that it signed before.
 
         Raises:
             HubFault: there is none.
         """
-        if kid not in self._signing:
+        if kid not in self._signed_with:
             raise HubFault("the signing key of something stored is not in the keyring")
-        return self._signing[kid]
+        return self._signed_with[kid]
 
     def token_key(self, now: datetime) -> SigningKey:
         """The current ES256 key for access tokens."""
@@ -111,3 +116,7 @@ class Keyring:
         if not usable:
             raise HubFault(f"there is no active key for {use}")
         return max(usable, key=lambda line: (line.not_before, line.kid))
+
+
+def _may_sign_again(directory: Path, line: HeldKey) -> bool:
+    return line.use is HeldKeyUse.SIGNING and not line.owner and (directory / line.file).exists()

@@ -80,5 +80,5 @@ def sign_receipt(hub: Hub, receipt: Receipt) -> str:
         return receipt.jws
     protected = protected_header(receipt.kid, SignatureType.RECEIPT)
     payload = b64url_encode(receipt.payload)
-    signature = hub.keyring.held_signing_key(receipt.kid).sign(signing_input(protected, payload))
+    signature = hub.keyring.signed_with(receipt.kid).sign(signing_input(protected, payload))
     return serialise_compact(protected, payload, signature)

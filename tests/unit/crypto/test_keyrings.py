@@ -144,6 +144,15 @@ def test_a_revoked_key_needs_no_file(rolled: tuple[Path, dict[KeyState, HeldKey]
     assert len(Keyring.load(directory, PASSPHRASE).lines) == 3
 
 
+def test_a_revoked_signing_key_only_signs_again_what_it_signed_before(tmp_path: Path) -> None:
+    line = create_key(tmp_path, HeldKeyUse.SIGNING, KeyAlgorithm.ES256, VALIDITY, PASSPHRASE, state=KeyState.REVOKED)
+    write_manifest(tmp_path, [line])
+    keyring = Keyring.load(tmp_path, PASSPHRASE)
+    assert keyring.signed_with(line.kid).kid == line.kid
+    with pytest.raises(HubFault):
+        keyring.signing_key(NOW)
+
+
 def test_of_two_active_keys_the_newer_one_is_used(tmp_path: Path) -> None:
     later = (NOW - timedelta(hours=1), VALIDITY[1])
     lines = [create_key(tmp_path, HeldKeyUse.SIGNING, KeyAlgorithm.ES256, span, PASSPHRASE) for span in (later, VALIDITY)]
