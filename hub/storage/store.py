@@ -126,6 +126,9 @@ def _run_unit(work: Work, submission: _Submission[Any]) -> None:
     try:
         submission.result.append(submission.unit(work))
     except Exception as error:  # noqa: BLE001 - whatever a unit raises is its caller's
-        driver.execute("ROLLBACK TO SAVEPOINT unit")
         submission.error = error
+        try:
+            driver.execute("ROLLBACK TO SAVEPOINT unit")
+        except work.dialect.loaded_dbapi.Error:
+            raise error from None  # the database gave the whole transaction up: for want of room, or because it is gone
     driver.execute("RELEASE SAVEPOINT unit")

@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.servers import TOP, RunningHub
 
@@ -44,6 +45,10 @@ class ForkingHub(RunningHub):
         self.group = int(self.process.stdout.readline())
         self.wait_until_ready()
 
+    def processes(self) -> list[int]:
+        """The ids of the processes that run."""
+        return [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit() and _group_of(one) == self.group]
+
     def kill(self) -> None:
         """SIGKILL for server and worker at once, as a power cut has it; returns when nothing of them is left."""
         if self.group:
@@ -63,6 +68,13 @@ class ForkingHub(RunningHub):
         if self.process is not None:
             self.process.communicate()
             self.process = None
+
+
+def _group_of(process: Path) -> int:
+    try:
+        return os.getpgid(int(process.name))
+    except ProcessLookupError:
+        return 0  # it ended while we looked
 
 
 def _wait_until_gone(group: int) -> None:

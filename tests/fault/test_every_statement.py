@@ -51,7 +51,6 @@ class Trial:
                 raised = error
             was_reached = self.point.was_reached
             self.point.at = 0
-            print("T", at, time.time())
             yield raised
             if not was_reached:
                 assert raised is None
