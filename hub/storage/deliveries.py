@@ -7,14 +7,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, or_, select, text, update
+from sqlalchemy import BigInteger, Integer, Select, bindparam, func, null, or_, select, text, update
 
 from hub.domain.deliveries import OPEN_STATES, Delivery, DeliveryState
-from hub.storage.hot_statements import hot_insert
+from hub.storage.hot_statements import HotStatement, hot_insert
 from hub.storage.store import Work
-from hub.storage.tables import deliveries, inbox_ends, insert_new, messages, releases
+from hub.storage.tables import Instant, deliveries, inbox_ends, insert_new, messages, releases
 
 _ADD = hot_insert(deliveries)
+_MOVE = HotStatement(
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("of"), deliveries.c.fence == bindparam("held"))
+    .values(
+        state=bindparam("to_state"),
+        lease_until=null(),
+        last_error=bindparam("error"),
+        fence=deliveries.c.fence + 1,
+        next_attempt_at=func.coalesce(bindparam("again_at", type_=Instant), deliveries.c.next_attempt_at),
+        attempts=func.coalesce(bindparam("tried", type_=Integer), deliveries.c.attempts),
+        position=func.coalesce(bindparam("place", type_=BigInteger), deliveries.c.position),
+    )
+)
 _COLUMNS = tuple(
     deliveries.c[name]
     for name in ("id", "exchange", "recipient", "state", "position", "attempts", "next_attempt_at", "deliver_by", "retrieve_by",
@@ -112,18 +125,9 @@ def move(
     Raises:
         LeaseLostError: its fence is not the stored one any more.
     """
-    fence = delivery.fence + 1
-    values: dict[str, object] = {"state": state.value, "lease_until": None, "last_error": last_error, "fence": fence}
-    if next_attempt_at is not None:
-        values["next_attempt_at"] = next_attempt_at
-    if attempts is not None:
-        values["attempts"] = attempts
-    if position is not None:
-        values["position"] = position
-    moved = work.execute(
-        update(deliveries).where(deliveries.c.id == delivery.id, deliveries.c.fence == delivery.fence).values(**values)
-    )
-    if moved.rowcount != 1:
+    values = {"to_state": state.value, "error": last_error, "of": delivery.id, "held": delivery.fence}
+    kept = {"again_at": next_attempt_at, "tried": attempts, "place": position}
+    if _MOVE.count(work, **values, **kept) != 1:
         raise LeaseLostError(delivery.id)
 
 

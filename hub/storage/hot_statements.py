@@ -30,6 +30,11 @@ class HotStatement:
         """The first row as a tuple, or None."""
         return self._run(work, [values]).fetchone()
 
+    def count(self, work: Connection, **values: object) -> int:
+        """Execute once; how many rows it changed."""
+        changed: int = self._run(work, [values]).rowcount
+        return changed
+
     def run(self, work: Connection, rows: Iterable[Mapping[str, object]]) -> None:
         """Execute once for each row.
 
