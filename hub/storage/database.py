@@ -100,13 +100,13 @@ def has_given_way(error: BaseException) -> bool:
 
 def is_overload(error: BaseException) -> bool:
     """Whether the database has no room or no connection left, or stayed locked: nothing of the transaction was kept."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, NoConnectionLeftError)
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return _sqlite_code(error.orig) in _BUSY | {sqlite3.SQLITE_FULL} or state.startswith(_NO_RESOURCES)
+    cause = (isinstance(error, DBAPIError) and error.orig) or error
+    if _sqlite_code(cause) in _BUSY | {sqlite3.SQLITE_FULL} or isinstance(cause, NoConnectionLeftError):
+        return True
+    return (getattr(cause, "sqlstate", None) or "").startswith(_NO_RESOURCES)
 
 
-def _sqlite_code(error: BaseException | None) -> int:
+def _sqlite_code(error: BaseException) -> int:
     """SQLite's primary result code, 0 where it is none of SQLite's errors."""
     extended: int = getattr(error, "sqlite_errorcode", 0)
     return extended & 0xFF
