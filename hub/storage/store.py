@@ -41,14 +41,18 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine: Engine = open_engine(url)
-        self._snapshots = self.engine
         if self.engine.dialect.name == "postgresql":
-            self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            self._readers = _Connections(self.engine.execution_options(isolation_level="REPEATABLE READ"), keeps=False)
+        else:
+            self._readers = _Connections(self.engine, keeps=True)
+        self._writers = _Connections(self.engine.execution_options(writes=True), keeps=self._readers.keeps)
         self._queue: deque[_Submission[Any]] = deque()
         self._commit_lock = threading.Lock()
 
     def close(self) -> None:
         """Close every connection."""
+        self._readers.close()
+        self._writers.close()
         self.engine.dispose()
 
     def free_bytes(self) -> int | None:
@@ -62,9 +66,10 @@ class Store:
         Raises:
             OverloadedFault: the database has no connection left, or stays locked.
         """
-        with _as_faults(), self._snapshots.connect() as work:
-            work.begin()
+        with _as_faults(), self._readers.lend() as work:
+            transaction = work.begin()
             yield work
+            transaction.rollback()
 
     def write(self, unit: Callable[[Work], T]) -> T:
         """Run one unit durably: returns its result after the commit, or raises what it raised with nothing of it kept.
@@ -96,7 +101,7 @@ class Store:
     def _commit_next_group(self) -> None:
         group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_UNITS_PER_COMMIT))]
         try:
-            with self.engine.connect().execution_options(writes=True) as work, work.begin():
+            with self._writers.lend() as work, work.begin():
                 for submission in group:
                     _run_unit(work, submission)
         except BaseException as error:  # the commit itself failed, so nobody's unit is kept
@@ -108,6 +113,40 @@ class Store:
         finally:
             for submission in group:
                 submission.done = True
+
+
+class _Connections:
+    """Connections to one database. SQLite's are kept open between uses: taking one from the pool costs more than most reads.
+
+    A server's may have gone stale meanwhile, so they go back to the engine's pool, which checks them.
+    """
+
+    def __init__(self, engine: Engine, *, keeps: bool) -> None:
+        self.keeps = keeps
+        self._engine = engine
+        self._idle: deque[Connection] = deque()
+
+    @contextmanager
+    def lend(self) -> Iterator[Connection]:
+        """One connection for one transaction. After an error it is closed, whatever state it is in."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if self.keeps:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the idle ones."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 @contextmanager
