@@ -153,6 +153,10 @@ class AgreementRecord:
     suspensions: tuple[Suspension, ...] = ()
     ended_at: datetime | None = None
 
+    def concerns(self, authority: str) -> bool:
+        """Whether any version names the authority as one that operates."""
+        return any(version.operates(authority) for version in self.versions)
+
     def is_signed(self, version: Agreement) -> bool:
         """Whether every operating authority signed this version; an unsigned version is a draft and governs nothing."""
         wanted = {one.authority for one in version.operating_authorities}

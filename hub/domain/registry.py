@@ -37,6 +37,11 @@ class Registry:
         usable = [key for key in self.keys_of(owner, use) if key.is_current(now)]
         return max(usable, key=lambda key: (key.not_before, key.kid), default=None)
 
+    def agreement_of(self, authority: str, agreement_id: str) -> AgreementRecord | None:
+        """An agreement, if it ever named the authority: any other does not exist for it, and no answer tells of its terms."""
+        record = self.agreements.get(agreement_id)
+        return record if record is not None and record.concerns(authority) else None
+
     def owner_of(self, kid: str) -> str | None:
         """Who owns the key with this id."""
         key = self.keys.get(kid)

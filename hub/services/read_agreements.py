@@ -24,7 +24,7 @@ def list_agreements(hub: Hub, caller: Caller) -> tuple[AgreementView, ...]:
     now = hub.clock.now()
     with hub.store.reading() as work:
         registry = hub.registry.at(work)
-    seen = sorted((one for one in registry.agreements.values() if _concerns(one, caller)), key=lambda one: one.id)
+    seen = sorted((one for one in registry.agreements.values() if one.concerns(caller.authority)), key=lambda one: one.id)
     views = []
     for record in seen:
         governing = record.governing(now)
@@ -63,7 +63,3 @@ def read_version(hub: Hub, caller: Caller, agreement_id: str, number: int) -> Ag
             hub.note_alone(entry)
             return version
     raise Refusal(RefusalCode.NOT_FOUND)
-
-
-def _concerns(record: AgreementRecord, caller: Caller) -> bool:
-    return any(version.operates(caller.authority) for version in record.versions)

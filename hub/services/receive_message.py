@@ -345,7 +345,7 @@ def decide_now(registry: Registry, facts: MessageFacts, now: datetime) -> Decisi
     reachable = frozenset(
         recipient for recipient in header.recipients if registry.current_key(recipient, KeyUse.SEALING, now) is not None
     )
-    return decide(facts, registry.agreements.get(header.agreement), registry.parties, reachable, now)
+    return decide(facts, registry.agreement_of(header.sender, header.agreement), registry.parties, reachable, now)
 
 
 def record_acceptance(hub: Hub, releasable: ReleasableMessage) -> Receipt | None:

@@ -126,7 +126,9 @@ def add_signature(hub: Hub, agreement_id: str, version: int, jws: str, authority
         agreement_id: which agreement.
         version: which version of it.
         jws: the detached compact JWS.
-        authority: who hands it in, where that is known: nobody hands in another's signature.
+        authority: who hands it in, where that is known: nobody hands in another's signature, or learns of others' agreements.
+
+    What is refused is audited here, without the names that were asked for: they may be anything.
 
     Raises:
         Refusal: NOT_FOUND, MALFORMED_ENVELOPE, UNSUPPORTED_PROFILE, UNKNOWN_SENDER, SENDER_MISMATCH, SENDER_NOT_OPERATING,
@@ -135,6 +137,8 @@ def add_signature(hub: Hub, agreement_id: str, version: int, jws: str, authority
     now = hub.clock.now()
 
     def change(registry: Registry, work: Work) -> AgreementDraft:
+        if authority is not None and registry.agreement_of(authority, agreement_id) is None:
+            raise Refusal(RefusalCode.NOT_FOUND)
         agreement = find_version(registry, agreement_id, version)
         key = verify_signature(registry, agreement, jws, now)
         if authority is not None and key.owner != authority:
@@ -147,7 +151,13 @@ def add_signature(hub: Hub, agreement_id: str, version: int, jws: str, authority
         unsigned = tuple(one for one in _draft(agreement, registry).unsigned_by if one != key.owner)
         return AgreementDraft(agreement, new, unsigned, ())
 
-    return change_registry(hub, change)
+    try:
+        return change_registry(hub, change)
+    except Refusal as refusal:
+        details = {"jws": b64url_encode(hashlib.sha256(jws.encode("utf-8", "surrogatepass")).digest())}
+        actor, outcome = authority or OPERATOR, refusal.code.value
+        hub.note_alone(AuditEntry(AuditEvent.AGREEMENT_SIGNED, now, actor, outcome=outcome, details=details))
+        raise
 
 
 def verify_signature(registry: Registry, agreement: Agreement, jws: str, now: datetime) -> KeyRecord:

@@ -322,14 +322,18 @@ def _agree_on_others(exchange: Exchange) -> None:
     exchange.agree("order-suspended", text=renamed["order-suspended"])
     exchange.agreement_event("order-suspended", "suspended")
     exchange.agree("order-blind", text=renamed["order-blind"].replace('hub = "inspected"', 'hub = "blind"'))
-    for name in ("tw-jp-police-2026", "tw-vn-police-2019", "tw-id-trafficking-2023"):
-        exchange.agree(name)
+    ended = order.replace(REFERRAL_ORDER, "order-ended")
+    exchange.agree("order-ended", text=ended.replace("after_end", "in_force_until = 2026-11-22T09:00:00Z\nafter_end", 1))
+    exchange.agree("tw-jp-police-2026")
     wider = (
         order.replace(REFERRAL_ORDER, "order-wider")
         .replace('"tw.taipei"', f'"{SUSPENDED}"')
         .replace('"tw.kaohsiung"', f'"{SILENT}"')
     )
     exchange.agree("order-wider", text=wider)
+    left = order.replace(REFERRAL_ORDER, "order-left")
+    exchange.agree("order-left", text=left)
+    exchange.agree("order-left", text=left.replace("version = 1", "version = 2").replace(f'"{IMMIGRATION}"', f'"{STRANGER}"'))
     exchange.record(replace(exchange.agencies[SUSPENDED].party, standing=Standing.SUSPENDED))
     exchange.revoke(exchange.keys_of(exchange.agencies[SILENT])[1])
 
@@ -587,10 +591,11 @@ MESSAGES: dict[str, tuple[Make, Code]] = {
     # its agreement
     "an agreement that nobody knows": (header_with(agreement="handshake-1999"), Code.NO_AGREEMENT),
     "an agreement that is not signed": (header_with(agreement="order-draft"), Code.AGREEMENT_NOT_SIGNED),
-    "an agreement that has ended": (header_with(agreement="tw-vn-police-2019"), Code.AGREEMENT_NOT_IN_FORCE),
+    "an agreement that has ended": (header_with(agreement="order-ended"), Code.AGREEMENT_NOT_IN_FORCE),
     "an agreement that is suspended": (header_with(agreement="order-suspended"), Code.AGREEMENT_SUSPENDED),
-    "an agreement that names others": (header_with(agreement="tw-jp-police-2026"), Code.SENDER_NOT_OPERATING),
-    "a sender that the agreement does not name": (from_stranger, Code.SENDER_NOT_OPERATING),
+    "an agreement that names others": (header_with(agreement="tw-jp-police-2026"), Code.NO_AGREEMENT),
+    "a sender that the agreement does not name": (from_stranger, Code.NO_AGREEMENT),
+    "a sender that the agreement no longer names": (header_with(agreement="order-left"), Code.SENDER_NOT_OPERATING),
     "an agreement without a reading hub": (header_with(agreement="order-blind"), Code.TRUST_MODE_NOT_ALLOWED),
     "a purpose that is not allowed": (header_with(purpose="immigration_control"), Code.PURPOSE_NOT_ALLOWED),
     "a classification that nobody mapped": (header_with(classification="絕對機密"), Code.CLASSIFICATION_NOT_MAPPED),

@@ -33,6 +33,17 @@ def test_it_says_why_not(referrals: Exchange) -> None:
     assert {one.code for one in decision.failures} == {RefusalCode.AGREEMENT_SUSPENDED, RefusalCode.PURPOSE_NOT_ALLOWED}
 
 
+def test_it_tells_nothing_of_an_agreement_that_never_named_the_sender(referrals: Exchange) -> None:
+    referrals.agree("tw-jp-police-2026")
+    decisions = [
+        preview(referrals, referrals.agencies[IMMIGRATION].message(agreement=agreement, purpose="advertising"))
+        for agreement in ("tw-jp-police-2026", "there-is-none")
+    ]
+    codes = {one.code for decision in decisions for one in decision.failures}
+    articles = {one.article for decision in decisions for one in decision.findings}
+    assert (codes, articles) == ({RefusalCode.NO_AGREEMENT}, {""})
+
+
 def test_it_accepts_nothing(referrals: Exchange) -> None:
     message = referrals.agencies[IMMIGRATION].message()
     preview(referrals, message)

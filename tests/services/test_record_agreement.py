@@ -125,6 +125,13 @@ def test_a_signature_of_somebody_who_does_not_operate_is_refused(police: Police)
         police.sign(outsider)
 
 
+def test_a_signature_that_is_refused_is_audited(police: Police) -> None:
+    with pytest.raises(Refusal):
+        add_signature(police.hub, ID, 1, "a.b.c", authority="tw.npa")
+    entry = last_entry(police.hub)
+    assert (entry["event"], entry["actor"], entry["outcome"]) == ("agreement.signed", "tw.npa", "malformed_envelope")
+
+
 def test_a_signature_handed_in_by_another_is_refused(police: Police) -> None:
     jws = make_signature(police.agreement, police.here.signing)
     with pytest.raises(Refusal, check=lambda refusal: refusal.code is RefusalCode.SENDER_MISMATCH):

@@ -4,6 +4,7 @@ import hashlib
 
 from hub.crypto.signatures import SigningKey
 from hub.domain.encoding import b64url_encode
+from hub.domain.refusals import MEANINGS, RefusalCode
 from hub.domain.signatures import SignatureType
 from hub.formats.jws import protected_header, serialise_detached, signing_input
 from tests.simulators.api_client import ApiClient, verified_problem
@@ -29,6 +30,15 @@ def test_others_do_not_exist_for_it(referral: Referral) -> None:
     assert stranger.get("/v1/agreements").json == {"agreements": []}
     for path in (f"/v1/agreements/{REFERRAL_ORDER}", VERSION):
         assert stranger.get(path).json["code"] == "not_found"
+
+
+def test_its_signature_is_no_way_to_ask_whether_they_exist(referral: Referral) -> None:
+    stranger = ApiClient(referral.police.http.application, referral.exchange.join("jp.npa")).sign_in()
+    answers = [
+        stranger.post(f"{path}/signatures", signature(stranger.agency.signing, b"{}"), "application/jose").json
+        for path in (VERSION, "/v1/agreements/there-is-none/versions/1")
+    ]
+    assert [(one["code"], one["detail"]) for one in answers] == [("not_found", MEANINGS[RefusalCode.NOT_FOUND])] * 2
 
 
 def test_a_version_is_given_in_the_very_octets_that_are_signed(referral: Referral) -> None:
