@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import event
+
+from hub.storage.store import Store
 
 
 class Moment(Enum):
@@ -43,8 +45,8 @@ class BreakingPoint:
         return 0 < self.at <= self.seen
 
 
-def break_at(engine: Engine, point: BreakingPoint) -> None:
-    """Let every connection that the engine opens from now on break there. What it has open is closed."""
+def break_at(store: Store, point: BreakingPoint) -> None:
+    """Let every connection that the store opens from now on break there. What it has open is closed."""
 
     class Breaking(sqlite3.Connection):
         def execute(self, *arguments: Any) -> sqlite3.Cursor:
@@ -67,8 +69,8 @@ def break_at(engine: Engine, point: BreakingPoint) -> None:
             with point.statement():
                 return super().executemany(*arguments)
 
-    @event.listens_for(engine, "do_connect")
+    @event.listens_for(store.engine, "do_connect")
     def _connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
         parameters["factory"] = Breaking
 
-    engine.dispose()
+    store.close()

@@ -38,7 +38,7 @@ class Trial:
         self.exchange = referral_exchange(url)
         self.moment = moment
         self.point = BreakingPoint()
-        break_at(self.exchange.hub.store.engine, self.point)
+        break_at(self.exchange.hub.store, self.point)
 
     def tries_of(self, step: Step) -> Iterator[BaseException | None]:
         """Do a step again and again with a later breaking point, until it gets through; give what each try raised."""

@@ -35,9 +35,8 @@ class Disk:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.engine = exchange.hub.store.engine
         self._most = WITHOUT_LIMIT
-        event.listen(self.engine, "connect", self._limit)
+        event.listen(exchange.hub.store.engine, "connect", self._limit)
 
     def leave(self, pages: int) -> None:
         """Leave room for so many pages more."""
@@ -51,7 +50,7 @@ class Disk:
 
     def _set(self, most: int) -> None:
         self._most = most
-        self.engine.dispose()
+        self.exchange.hub.store.close()
 
     def _limit(self, connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA max_page_count={self._most}")

@@ -57,7 +57,7 @@ def impatient(exchange: Exchange) -> None:
     def _wait_briefly(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA busy_timeout=10")
 
-    exchange.hub.store.engine.dispose()
+    exchange.hub.store.close()
 
 
 def test_a_message_waits_for_the_lock_and_is_accepted(exchange: Exchange) -> None:
