@@ -41,8 +41,9 @@ def next_attempt(attempts: int, now: datetime) -> datetime:
 class Delivery:
     """One row of the outbox. `position` is its place in the recipient's inbox, 1 and up without gaps; 0 while not held.
 
-    `deliver_by` and `retrieve_by` are when the negative evidence is due (None: it is issued), `reply_by` when the answer is. `last_error` is the
-    code of the last failure, or "". `fence` grows with each lease and each move: whoever holds an older one has lost the delivery.
+    `deliver_by` and `retrieve_by` are when the negative evidence is due (None: it is issued), `reply_by` when the answer is.
+    `last_error` is the code of the last failure, or "". `fence` grows with each lease and each move: a worker whose fence is
+    not the stored one has lost it.
     """
 
     id: str

@@ -19,9 +19,7 @@ class ReceiptEvent(StrEnum):
     NOT_RETRIEVED = "not_retrieved"  # the deadline passed before a person opened it
 
 
-RECIPIENT_EVENTS: frozenset[ReceiptEvent] = frozenset(
-    {ReceiptEvent.DELIVERED, ReceiptEvent.REJECTED, ReceiptEvent.RETRIEVED}
-)
+RECIPIENT_EVENTS: frozenset[ReceiptEvent] = frozenset({ReceiptEvent.DELIVERED, ReceiptEvent.REJECTED, ReceiptEvent.RETRIEVED})
 
 
 @dataclass(frozen=True)

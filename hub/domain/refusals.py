@@ -109,7 +109,7 @@ MEANINGS: dict[RefusalCode, str] = {
     RefusalCode.TLP_TOO_WIDE: "The TLP marking allows a wider audience than the agreement does.",
     RefusalCode.HANDLING_NOT_COVERED: "The agreement does not provide for this handling code.",
     RefusalCode.TRUST_MODE_NOT_ALLOWED: "The agreement does not allow this way of sealing (inspected or blind).",
-    RefusalCode.CASE_AGREEMENT_MISMATCH: "The case or the message answered is unknown to sender and recipients, or runs under another agreement.",
+    RefusalCode.CASE_AGREEMENT_MISMATCH: "The case or the message answered is unknown to the sender, or under another agreement.",
     RefusalCode.RECEIPT_MISMATCH: "The receipt does not match the delivery it is for.",
     RefusalCode.INVALID_REQUEST: "The request is not of the form that this address documents.",
     RefusalCode.INVALID_TOKEN: "The access token or its proof of possession is missing, expired or wrong.",
