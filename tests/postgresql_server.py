@@ -51,7 +51,7 @@ class PostgresqlServer:
     def __enter__(self) -> Self:
         if self._user:
             shutil.chown(self._folder, self._user)
-        watch = ["sh", "-c", END_WITH_ITS_TESTS, "sh", self._pg_ctl, self._folder]
+        watch = ["sh", "-c", END_WITH_ITS_TESTS, "sh", str(self._pg_ctl), str(self._folder)]
         self._watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True, **self._surroundings)
         self._run(self._initdb, "-D", self._data, "--username=tests", "--auth=trust", "--encoding=UTF8", "--no-sync")
         options = f"-h 127.0.0.1 -p {self._port} " + " ".join(f"-c {setting}" for setting in SETTINGS)

@@ -44,7 +44,7 @@ _LEFT_TO_THE_CLIENT = ("v", "id", "sender", "issued", "expires", "salt", "case",
     help="Where it takes place.",
 )
 def demo(once: bool, folder: Path) -> None:
-    """Show the main job on this machine: agencies exchange through a hub, are refused, and verify everything themselves.
+    """Show the main job on this machine: agencies exchange, are refused, and verify it all themselves.
 
     Everything lies below one folder, which is emptied first; keys are made for it and are worth nothing.
     """
