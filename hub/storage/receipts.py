@@ -56,12 +56,6 @@ def of_exchange(work: Work, exchange: str) -> list[Receipt]:
     ]
 
 
-def by_digest(work: Work, digest: str) -> Receipt | None:
-    """The receipt whose payload has this digest, or None."""
-    row = work.execute(select(*_COLUMNS).where(receipts.c.digest == digest)).first()
-    return _receipt(row) if row else None
-
-
 def _receipt(row: object) -> Receipt:
     values = dict(row._mapping)  # type: ignore[attr-defined]  # a SQLAlchemy row
     values["event"] = ReceiptEvent(values["event"])

@@ -135,14 +135,13 @@ messages = Table(
     Column("agreement", _Id, nullable=False),
     Column("agreement_version", Integer, nullable=False),
     Column("case_id", _Id, nullable=False),
-    Column("accepted_at", Instant, nullable=False, index=True),
+    Column("accepted_at", Instant, nullable=False),
     Column("expires", Instant, nullable=False),
     Column("facts", LargeBinary, nullable=False),  # what the decision was made from: no values
     Column("storage_kid", _Id, nullable=False),
     Column("wrapped_key", LargeBinary, nullable=False),
     Column("content", LargeBinary, nullable=False),  # the signed octets, encrypted under the message's content key
-    UniqueConstraint("sender", "message_id"),  # the replay claim
-    Index("ix_messages_case_id", "case_id"),
+    UniqueConstraint("message_id", "sender"),  # the replay claim; and what an answer or a case names is found by its id
 )
 
 deliveries = Table(
@@ -194,7 +193,7 @@ receipts = Table(
     Column("issuer", _Id, nullable=False),
     Column("kid", _Id, nullable=False),
     Column("payload", LargeBinary, nullable=False),
-    Column("digest", _Digest, nullable=False, index=True),
+    Column("digest", _Digest, nullable=False),
     Column("jws", Text, nullable=False),  # a partner's, as received; "" for the hub's, which are signed again from the payload
     Column("recorded_at", Instant, nullable=False),
     UniqueConstraint("exchange", "recipient", "event", "issuer"),

@@ -33,7 +33,7 @@ def test_the_migrations_build_exactly_the_tables_that_the_code_works_with(store:
 
 
 def test_an_index_that_is_missing_would_be_noticed(store: Store) -> None:
-    store.write(lambda work: work.exec_driver_sql("DROP INDEX ix_receipts_digest"))
+    store.write(lambda work: work.exec_driver_sql("DROP INDEX ix_deliveries_exchange"))
     assert differences(store.engine) != []
 
 

@@ -122,10 +122,8 @@ def _create_messages() -> None:
         sa.Column("wrapped_key", sa.LargeBinary(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("exchange", name="pk_messages"),
-        sa.UniqueConstraint("sender", "message_id", name="uq_messages_sender_message_id"),
+        sa.UniqueConstraint("message_id", "sender", name="uq_messages_message_id_sender"),
     )
-    op.create_index("ix_messages_accepted_at", "messages", ["accepted_at"])
-    op.create_index("ix_messages_case_id", "messages", ["case_id"])
 
 
 def _create_outbox() -> None:
@@ -186,7 +184,6 @@ def _create_receipts() -> None:
         sa.ForeignKeyConstraint(["exchange"], ["messages.exchange"], name="fk_receipts_exchange"),
         sa.UniqueConstraint("exchange", "recipient", "event", "issuer", name="uq_receipts_exchange_recipient_event_issuer"),
     )
-    op.create_index("ix_receipts_digest", "receipts", ["digest"])
 
 
 def _create_log() -> None:
