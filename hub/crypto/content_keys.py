@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 
 from cryptography.exceptions import InvalidTag
@@ -40,34 +41,40 @@ class StorageKey:
         return _decrypt(self._cipher, stored, context)
 
 
-def encrypt_content(storage_key: StorageKey, exchange_id: str, plaintext: bytes) -> tuple[bytes, bytes]:
+def encrypt_content(storage_key: StorageKey, exchange_id: str, plaintext: bytes, beside: bytes) -> tuple[bytes, bytes]:
     """Encrypt a message's content with a key of its own.
+
+    Args:
+        storage_key: wraps that key.
+        exchange_id: the exchange.
+        plaintext: the content.
+        beside: what is stored in the clear beside the content, and must not be changed by whoever can write there.
 
     Returns:
         The wrapped content key (60 octets) and the ciphertext (28 octets longer than the plaintext). Both open only for this
-        exchange id.
+        exchange id, the content only beside those octets.
     """
     content_key = secrets.token_bytes(_KEY_OCTETS)
     wrapped_key = storage_key.encrypt(content_key, _key_context(exchange_id))
-    return wrapped_key, _encrypt(AESGCM(content_key), plaintext, _content_context(exchange_id))
+    return wrapped_key, _encrypt(AESGCM(content_key), plaintext, _content_context(exchange_id, beside))
 
 
-def decrypt_content(storage_key: StorageKey, exchange_id: str, wrapped_key: bytes, ciphertext: bytes) -> bytes:
+def decrypt_content(storage_key: StorageKey, exchange_id: str, wrapped_key: bytes, ciphertext: bytes, beside: bytes) -> bytes:
     """Undo `encrypt_content`.
 
     Raises:
-        HubFault: the key or the content was altered, or belongs to another exchange or storage key.
+        HubFault: the key, the content or what stands beside it was altered, or belongs to another exchange or storage key.
     """
     content_key = storage_key.decrypt(wrapped_key, _key_context(exchange_id))
-    return _decrypt(AESGCM(content_key), ciphertext, _content_context(exchange_id))
+    return _decrypt(AESGCM(content_key), ciphertext, _content_context(exchange_id, beside))
 
 
 def _key_context(exchange_id: str) -> str:
     return f"content key\n{exchange_id}"
 
 
-def _content_context(exchange_id: str) -> str:
-    return f"content\n{exchange_id}\n"
+def _content_context(exchange_id: str, beside: bytes) -> str:
+    return f"content\n{exchange_id}\n{hashlib.sha256(beside).hexdigest()}"
 
 
 def _encrypt(cipher: AESGCM, octets: bytes, context: str) -> bytes:

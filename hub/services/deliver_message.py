@@ -130,9 +130,10 @@ def relay(hub: Hub, due: list[DueDelivery]) -> list[PushTask]:
 
 
 def decide_again(due: DueDelivery, now: datetime) -> tuple[MessageFacts, Decision]:
-    """Step 2. The decision for this one recipient under the agreement as it stands at `now`."""
+    """Step 2. The decision for this one recipient, if the signed header names it, under the agreement as it stands at `now`."""
     facts = read_facts(due.message.facts)
-    alone = replace(facts, header=replace(facts.header, recipients=(due.delivery.recipient,)))
+    recipients = tuple(one for one in facts.header.recipients if one == due.delivery.recipient)
+    alone = replace(facts, header=replace(facts.header, recipients=recipients))
     return facts, decide_now(due.registry, alone, now)
 
 
@@ -146,7 +147,8 @@ def release_copy(hub: Hub, due: DueDelivery, now: datetime) -> ReleasedCopy:
     if not decision.allows:
         raise Refusal(decision.failures[0].code or RefusalCode.NO_AGREEMENT, findings=decision.failures)
     storage_key = hub.keyring.storage_key(due.message.storage_kid)
-    octets = decrypt_content(storage_key, due.message.exchange, due.message.wrapped_key, due.message.content)
+    row = due.message
+    octets = decrypt_content(storage_key, row.exchange, row.wrapped_key, row.content, row.facts)
     original = jws.parse_general(octets, jws.MESSAGE_ALONE)
     if decision.recipients[0].removals:
         return _render(hub, due, decision, original, now)

@@ -478,7 +478,8 @@ def _acceptance_details(releasable: ReleasableMessage, queued: list[Delivery]) -
 def _message_row(hub: Hub, subject: Subject, releasable: ReleasableMessage) -> messages.MessageRow:
     verified, header = releasable.verified, releasable.verified.header
     storage_key = hub.keyring.current_storage_key(verified.arrived_at)
-    wrapped_key, content = encrypt_content(storage_key, subject.exchange, verified.octets)
+    facts = write_facts(releasable.facts)
+    wrapped_key, content = encrypt_content(storage_key, subject.exchange, verified.octets, facts)
     return messages.MessageRow(
         exchange=subject.exchange,
         sender=header.sender,
@@ -490,7 +491,7 @@ def _message_row(hub: Hub, subject: Subject, releasable: ReleasableMessage) -> m
         case_id=header.case or header.id,
         accepted_at=verified.arrived_at,
         expires=header.expires,
-        facts=write_facts(releasable.facts),
+        facts=facts,
         storage_kid=storage_key.kid,
         wrapped_key=wrapped_key,
         content=content,

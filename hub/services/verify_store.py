@@ -157,7 +157,7 @@ def _check_contents(hub: Hub, work: Work, page: Sequence[Outline], flaws: FlawLi
             continue
         try:
             key = hub.keyring.storage_key(row.storage_kid)
-            octets = decrypt_content(key, row.exchange, row.wrapped_key, row.content)
+            octets = decrypt_content(key, row.exchange, row.wrapped_key, row.content, row.facts)
             holds = _digest(jws.parse_general(octets, jws.MESSAGE_ALONE).payload) == row.digest
         except (HubFault, Refusal):
             holds = False

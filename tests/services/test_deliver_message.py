@@ -63,6 +63,16 @@ def receipt_for(exchange: Exchange, task: PushTask) -> str:
 # holding
 
 
+def test_a_delivery_to_somebody_whom_the_message_does_not_name_is_closed(referrals: Exchange) -> None:
+    exchange = send(referrals, SHELTER)
+    (queued,) = referrals.deliveries_of(exchange).values()
+    referrals.hub.store.write(lambda work: deliveries.add(work, [replace(queued, id="smuggled-in", recipient=POLICE)]))
+    referrals.deliver()
+    assert states(referrals, exchange) == {SHELTER: DeliveryState.HELD, POLICE: DeliveryState.REFUSED}
+    assert referrals.deliveries_of(exchange)[POLICE].last_error == "no_recipient"
+    assert referrals.agencies[POLICE].inbox() == []
+
+
 def test_what_is_due_is_held_in_the_inbox(referrals: Exchange) -> None:
     exchange = send(referrals, POLICE, SHELTER)
     referrals.deliver()

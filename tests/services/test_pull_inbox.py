@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from hub.crypto.signatures import verify_es256
 from hub.domain.audit import AuditEvent
@@ -15,11 +16,12 @@ from hub.domain.deliveries import DeliveryState
 from hub.domain.encoding import b64url_encode
 from hub.domain.keys import KeyState
 from hub.domain.receipts import ReceiptEvent
-from hub.domain.refusals import Refusal, RefusalCode
+from hub.domain.refusals import HubFault, Refusal, RefusalCode
 from hub.formats import jwe, jws
 from hub.formats.json_gate import parse_object
 from hub.services.pull_inbox import fetch_delivery, list_inbox
 from hub.services.read_exchange import find_exchange, read_exchange
+from hub.storage.tables import messages
 from tests.simulators.exchange import REFERRAL_ORDER, Agency, Exchange, attachment
 from tests.simulators.stores import StoreThatMoves
 
@@ -293,6 +295,19 @@ def test_an_expired_message_cannot_be_fetched(referrals: Exchange) -> None:
     delivery = police.inbox()[0].delivery.id
     referrals.clock.advance(days=31)
     assert refused_fetch(referrals, police, delivery) is RefusalCode.EXPIRED
+
+
+def test_facts_that_were_changed_in_the_database_release_nothing(referrals: Exchange) -> None:
+    send(referrals, SHELTER)
+    shelter = referrals.agencies[SHELTER]
+    delivery = shelter.inbox()[0].delivery
+    with referrals.hub.store.reading() as work:
+        (facts,) = work.execute(select(messages.c.facts)).one()
+    harmless = facts.replace(b'"travel"', b'"identity"').replace(b'"intelligence"', b'"identity"')
+    assert harmless != facts
+    referrals.hub.store.write(lambda work: work.execute(update(messages).values(facts=harmless)))
+    with pytest.raises(HubFault):
+        fetch_delivery(referrals.hub, shelter.caller, delivery.id)
 
 
 def test_a_suspension_between_the_decision_and_the_release_is_decided_again(referrals: Exchange) -> None:

@@ -96,9 +96,8 @@ def test_the_evidence_at_rest_opens_to_the_octets_as_received(referrals: Exchang
     with referrals.hub.store.reading() as work:
         row = messages.get(work, issued.exchange)
     assert row is not None
-    assert (
-        decrypt_content(referrals.hub.keyring.storage_key(row.storage_kid), row.exchange, row.wrapped_key, row.content) == signed
-    )
+    key = referrals.hub.keyring.storage_key(row.storage_kid)
+    assert decrypt_content(key, row.exchange, row.wrapped_key, row.content, row.facts) == signed
 
 
 def test_a_classic_sender_is_accepted_under_its_own_profile(referrals: Exchange) -> None:
