@@ -61,11 +61,17 @@ class Confirmed(BaseModel):
     receipt: str = Field(description="A compact JWS of type hub-receipt+jws.")
 
 
-@section.get("/v1/inbox", {200: Content("One page.", model=Page)}, refuses=(RefusalCode.INVALID_REQUEST,), token=True)
+@section.get(
+    "/v1/inbox",
+    {200: Content("One page.", model=Page)},
+    refuses=(RefusalCode.INVALID_REQUEST, RefusalCode.RATE_LIMITED),
+    token=True,
+)
 def show_inbox(query: InboxQuery) -> Response:
     """List the inbox.
 
-    With `wait` the hub holds the request until something stands past the cursor, or the time is over.
+    With `wait` the hub holds the request until something stands past the cursor, or the time is over. Where too many wait
+    already it answers 429 instead; what stands in the inbox is always given.
     """
     page = list_inbox(current_hub(), current_caller(), query.after, query.limit, query.wait)
     items = [

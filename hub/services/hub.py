@@ -15,6 +15,7 @@ from hub.formats.canonical_json import canonical_json
 from hub.services.clock import Clock
 from hub.services.refusal_meter import RefusalMeter
 from hub.services.registry_reader import RegistryReader
+from hub.services.waiting_room import WaitingRoom
 from hub.storage import audit
 from hub.storage.store import Store, Work
 
@@ -28,6 +29,7 @@ class Limits:
     token_lifetime: timedelta = timedelta(minutes=5)
     max_inbox_page: int = 100
     max_inbox_wait_seconds: int = 30
+    max_waiting_requests: int = 8
     audited_refusals_per_minute: int = 60
     worker_lease: timedelta = timedelta(seconds=60)
     push_allowed_hosts: frozenset[str] = frozenset()
@@ -46,6 +48,7 @@ class Hub:
     clock: Clock
     refusals: RefusalMeter
     limits: Limits = field(default_factory=Limits)
+    waiting: WaitingRoom = field(default_factory=WaitingRoom)
 
     def note(self, work: Work, *entries: AuditEntry) -> None:
         """Write audit entries in the transaction of what they tell of."""

@@ -43,7 +43,8 @@ def list_inbox(hub: Hub, caller: Caller, after: int, limit: int, wait_seconds: i
     """List what stands in the caller's inbox past a cursor; with `wait_seconds`, wait for something to be there.
 
     Raises:
-        Refusal: INVALID_REQUEST for a cursor, page size or waiting time out of bounds.
+        Refusal: INVALID_REQUEST for a cursor, page size or waiting time out of bounds; RATE_LIMITED where there is nothing yet,
+            and too many requests wait already.
     """
     limits = hub.limits
     if after < 0 or not 1 <= limit <= limits.max_inbox_page or not 0 <= wait_seconds <= limits.max_inbox_wait_seconds:
@@ -51,7 +52,9 @@ def list_inbox(hub: Hub, caller: Caller, after: int, limit: int, wait_seconds: i
             RefusalCode.INVALID_REQUEST,
             f"after is at least 0, limit 1 to {limits.max_inbox_page}, wait 0 to {limits.max_inbox_wait_seconds} seconds",
         )
-    _wait_for_news(hub, caller, after, wait_seconds)
+    if wait_seconds and not _has_news(hub, caller, after):
+        with hub.waiting.seat(caller.authority, limits.max_waiting_requests):
+            _wait_for_news(hub, caller, after, wait_seconds)
     with hub.store.reading() as work:
         found = deliveries.inbox(work, caller.authority, after, limit)
     items = tuple(InboxItem(*one) for one in found)
@@ -133,11 +136,12 @@ def _fetched(due: DueDelivery, caller: Caller, *, now: datetime, outcome: str, d
 
 def _wait_for_news(hub: Hub, caller: Caller, after: int, wait_seconds: int) -> None:
     until = time.monotonic() + wait_seconds
-    while True:
-        with hub.store.reading() as work:
-            if deliveries.has_news(work, caller.authority, after):
-                return
-        left = until - time.monotonic()
-        if left <= 0:
-            return
+    while (left := until - time.monotonic()) > 0:
         time.sleep(min(POLL_SECONDS, left))
+        if _has_news(hub, caller, after):
+            return
+
+
+def _has_news(hub: Hub, caller: Caller, after: int) -> bool:
+    with hub.store.reading() as work:
+        return deliveries.has_news(work, caller.authority, after)

@@ -3,6 +3,7 @@
 import json
 import threading
 from base64 import b64decode
+from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -19,8 +20,10 @@ from hub.domain.receipts import ReceiptEvent
 from hub.domain.refusals import HubFault, Refusal, RefusalCode
 from hub.formats import jwe, jws
 from hub.formats.json_gate import parse_object
+from hub.services.hub import Limits
 from hub.services.pull_inbox import fetch_delivery, list_inbox
 from hub.services.read_exchange import find_exchange, read_exchange
+from hub.services.waiting_room import MOST_OF_ONE_PARTY
 from hub.storage.tables import messages
 from tests.simulators.exchange import REFERRAL_ORDER, Agency, Exchange, attachment
 from tests.simulators.stores import StoreThatMoves
@@ -90,6 +93,32 @@ def test_a_waiting_caller_gets_what_arrives_meanwhile(referrals: Exchange) -> No
     send(referrals, SHELTER)
     waiting.join(timeout=40)
     assert pages == [1]
+
+
+def test_no_party_takes_every_seat_of_those_who_wait(referrals: Exchange) -> None:
+    hub, shelter = referrals.hub, referrals.agencies[SHELTER].caller
+    with ExitStack() as seated:
+        for _ in range(MOST_OF_ONE_PARTY):
+            seated.enter_context(hub.waiting.seat(SHELTER, hub.limits.max_waiting_requests))
+        with pytest.raises(Refusal) as caught:
+            list_inbox(hub, shelter, 0, 10, 30)
+        assert list_inbox(hub, referrals.agencies[POLICE].caller, 0, 10, 1).items == ()
+    assert caught.value.code is RefusalCode.RATE_LIMITED
+    assert list_inbox(hub, shelter, 0, 10, 1).items == ()
+
+
+def test_only_so_many_wait_at_a_time(referrals: Exchange) -> None:
+    hub = replace(referrals.hub, limits=Limits(max_waiting_requests=1))
+    with hub.waiting.seat(POLICE, 1), pytest.raises(Refusal) as caught:
+        list_inbox(hub, referrals.agencies[SHELTER].caller, 0, 10, 30)
+    assert caught.value.code is RefusalCode.RATE_LIMITED
+
+
+def test_what_stands_there_is_given_without_a_seat(referrals: Exchange) -> None:
+    send(referrals, SHELTER)
+    hub = replace(referrals.hub, limits=Limits(max_waiting_requests=1))
+    with hub.waiting.seat(POLICE, 1):
+        assert len(list_inbox(hub, referrals.agencies[SHELTER].caller, 0, 10, 30).items) == 1
 
 
 def test_listing_is_audited_with_a_count(referrals: Exchange) -> None:
