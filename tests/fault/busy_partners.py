@@ -164,7 +164,8 @@ class BusyRecipient:
         sealed = jwe.open_envelope(envelope, 20_000_000)
         octets = unseal(self._member.sealing, sealed.recipients[0], sealed.content, sealed.aad)
         payload = jws.parse_general(octets, jws.COUNTERSIGNED_MESSAGE, jws.RENDITION_ALONE).payload
-        header = parse_object(payload)["header"]
+        document = parse_object(payload)
+        header, rendition = document["header"], document.get("rendition")
         statement = {
             "v": 1,
             "event": "delivered",
@@ -174,6 +175,7 @@ class BusyRecipient:
             "delivery": item["delivery"],
             "message": {"sender": header["sender"], "id": header["id"], "digest": b64url_encode(sha256(payload).digest())},
             "time": format_time(datetime.now(UTC)),
+            **({"of": rendition["of"]} if rendition else {}),
         }
         signer = self._member.signing
         protected = jws.protected_header(signer.kid, SignatureType.RECEIPT)

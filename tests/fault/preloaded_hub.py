@@ -46,13 +46,16 @@ def _fork_hub() -> int:
 
 
 def _run(task: Callable[[], None]) -> None:
-    status = 1
+    """Do a task, and end: here or in what the task forks, with its status, and without coming back to what was copied."""
+    status: object = 1
     try:
         task()
         status = 0
+    except SystemExit as end:
+        status = end.code or 0
     finally:
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(status if isinstance(status, int) else 1)
 
 
 if __name__ == "__main__":
