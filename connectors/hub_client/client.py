@@ -202,10 +202,17 @@ class HubClient:
     def keep_receipt(self, receipt: VerifiedReceipt, proof: Mapping[str, Any] | None = None) -> Path:
         """Store a verified receipt; one with its log proof takes the place of the one without."""
         name = ".".join(one for one in (receipt.event.value, receipt.recipient, receipt.issuer) if one)
-        path = self.desk.agency.state / "receipts" / file_name(receipt.exchange) / f"{file_name(name)}.json"
+        path = self._receipts_of(receipt.exchange) / f"{file_name(name)}.json"
         if proof or not path.exists():
             write_json(path, receipt_file(receipt, proof))
         return path
+
+    def kept_receipts(self, exchange: str) -> set[str]:
+        """The receipts of an exchange that were seen so far, each a compact JWS."""
+        return {str(read_json(path).get("jws")) for path in self._receipts_of(exchange).glob("*.json")}
+
+    def _receipts_of(self, exchange: str) -> Path:
+        return self.desk.agency.state / "receipts" / file_name(exchange)
 
 
 def open_client(place: Place, http: httpx2.Client) -> HubClient:

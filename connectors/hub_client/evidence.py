@@ -14,6 +14,7 @@ from connectors.hub_client.receipts import require_about, verify_receipt
 from connectors.hub_client.stored_files import PROOF_MEMBERS, read_proof
 from hub.crypto.notes import Checkpoint
 from hub.domain.parties import HUB_PARTY
+from hub.domain.receipts import ReceiptEvent
 from hub.domain.refusals import Refusal, RefusalCode
 
 
@@ -36,15 +37,15 @@ class ExchangeReport:
 
     @property
     def is_proved(self) -> bool:
-        """Whether every receipt stands in the log."""
-        return all(one.index is not None for one in self.receipts)
+        """Whether there are receipts, and every one stands in the log."""
+        return bool(self.receipts) and all(one.index is not None for one in self.receipts)
 
 
 def read_exchange(client: HubClient, exchange: str) -> ExchangeReport:
     """Read an exchange, verify and keep its receipts and their log proofs.
 
     Raises:
-        Refusal: a receipt or proof does not verify, or is about another message.
+        Refusal: a receipt or proof does not verify, or is about another message; RECEIPT_MISMATCH, one that was seen is withheld.
         LogForkedError: a proof's checkpoint and the newest that was seen are of two histories.
         RefusedByHub: NOT_FOUND, this agency has no part in the exchange.
     """
@@ -52,7 +53,10 @@ def read_exchange(client: HubClient, exchange: str) -> ExchangeReport:
     view = client.session.get(f"/v1/messages/{exchange}").members()
     evidence = client.session.get(f"/v1/messages/{exchange}/evidence").members()
     keeper = CheckpointKeeper(client.desk.agency.state, client.desk.pins)
+    kept = client.kept_receipts(exchange)
     shown = tuple(_verify(client, exchange, row, keeper) for row in _rows(evidence, "receipts"))
+    if not kept <= {one.receipt.jws for one in shown}:
+        raise Refusal(RefusalCode.RECEIPT_MISMATCH, "the hub does not show a receipt that it gave before")
     return ExchangeReport(exchange, tuple(_rows(view, "deliveries")), shown)
 
 
@@ -73,7 +77,9 @@ def _verify(client: HubClient, exchange: str, row: Mapping[str, Any], keeper: Ch
     require_about(receipt, exchange=exchange)
     sent = client.sent_as(exchange)
     if sent is not None:
-        require_about(receipt, sender=sent.sender, message_id=sent.id)
+        require_about(receipt, sender=sent.sender)
+    if sent is not None and not _is_of_unopened(receipt):
+        require_about(receipt, message_id=sent.id)
         if receipt.issuer == HUB_PARTY or "of" not in receipt.members:
             require_about(receipt, message_digest=sent.digest)
         elif receipt.members["of"] != sent.digest:
@@ -86,6 +92,12 @@ def _verify(client: HubClient, exchange: str, row: Mapping[str, Any], keeper: Ch
     keeper.compare(proved.note, lambda old, new: _ask_for_consistency(client, old, new))
     client.keep_receipt(receipt, proof)
     return ShownReceipt(receipt, proved.index, proved.checkpoint.size)
+
+
+def _is_of_unopened(receipt: VerifiedReceipt) -> bool:
+    """Whether a recipient rejects what it could not open: it knows neither the message's id nor its digest."""
+    is_rejection = receipt.event is ReceiptEvent.REJECTED and receipt.issuer != HUB_PARTY
+    return is_rejection and (receipt.message_id, receipt.message_digest) == ("", "")
 
 
 def _ask_for_consistency(client: HubClient, old: int, new: int) -> list[bytes]:

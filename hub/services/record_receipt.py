@@ -230,5 +230,7 @@ def _match(work: Work, delivery: Delivery, message: MessageRow, verified: Verifi
             wrong.append("message")
         if not released:
             wrong.append("message.digest")
+        elif members.get("of", message.digest if digest == message.digest else None) != message.digest:
+            wrong.append("of")  # a sender that sees another digest than its own must be able to tell of what
     if wrong:
         raise Refusal(RefusalCode.RECEIPT_MISMATCH, f"the receipt disagrees with the delivery in {', '.join(wrong)}")

@@ -45,7 +45,7 @@ def receipt_for(exchange: Exchange, task: PushTask) -> str:
     """The receipt of the partner that a push was for."""
     due = task.sealed.copy.due
     partner = exchange.agencies[due.delivery.recipient]
-    copy, _document = partner.open(task.sealed.envelope)
+    copy, document = partner.open(task.sealed.envelope)
     members = {
         "v": 1,
         "event": "delivered",
@@ -55,6 +55,7 @@ def receipt_for(exchange: Exchange, task: PushTask) -> str:
         "delivery": due.delivery.id,
         "message": {"sender": due.message.sender, "id": due.message.message_id, "digest": task.sealed.copy.digest},
         "time": "2026-11-22T09:00:00Z",
+        **({"of": document["rendition"]["of"]} if "rendition" in document else {}),
     }
     assert copy.payload
     return partner.receipt(**members)

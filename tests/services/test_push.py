@@ -105,6 +105,7 @@ def receipt_of(exchange: Exchange, request: Request, name: str = SHELTER, event:
             "digest": b64url_encode(sha256(copy.payload).digest()),
         },
         "time": "2026-11-22T09:00:00Z",
+        **({"of": document["rendition"]["of"]} if "rendition" in document else {}),
     }
     return Answer(200, partner.receipt(**members).encode())
 

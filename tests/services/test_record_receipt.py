@@ -128,6 +128,15 @@ def test_a_receipt_is_audited_with_digests_only(fetched: Fetched) -> None:
 # matched by digest
 
 
+@pytest.mark.parametrize("of", [None, "A" * 43])
+def test_a_receipt_of_a_shortened_copy_names_the_original(fetched: Fetched, of: str | None) -> None:
+    assert fetched.refused(of=of) is MISMATCH
+
+
+def test_a_receipt_of_the_original_names_no_other(referrals: Exchange) -> None:
+    assert Fetched(referrals, POLICE).refused(of="A" * 43) is MISMATCH
+
+
 def test_the_recipient_of_a_minimised_copy_names_the_renditions_digest(fetched: Fetched) -> None:
     assert fetched.acknowledge().exchange == fetched.id
 

@@ -177,7 +177,8 @@ class Agency:
 
     def state(self, event: str, item: InboxItem, payload: bytes, **changes: Any) -> dict[str, Any]:
         """What it would state in a receipt about an item whose payload it opened; None takes a member out."""
-        header = parse_object(payload)["header"]
+        document = parse_object(payload)
+        header = document["header"]
         members = {
             "v": 1,
             "event": event,
@@ -187,6 +188,7 @@ class Agency:
             "delivery": item.delivery.id,
             "message": {"sender": header["sender"], "id": header["id"], "digest": b64url_encode(sha256(payload).digest())},
             "time": format_time(self.exchange.clock.now()),
+            "of": document["rendition"]["of"] if "rendition" in document else None,
             **changes,
         }
         return {name: value for name, value in members.items() if value is not None}

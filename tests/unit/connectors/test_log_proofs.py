@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors.contract import Prepared
-from connectors.hub_client.evidence import follow_log, read_exchange
+from connectors.hub_client.evidence import ExchangeReport, follow_log, read_exchange
 from connectors.hub_client.log_proofs import LogForkedError, parse_log_proof
 from hub.crypto.key_files import KeyAlgorithm, generate
 from hub.domain.refusals import Refusal, RefusalCode
@@ -139,6 +139,23 @@ def test_a_partners_receipt_of_a_shortened_copy_counts_for_the_original_it_names
     row = {"receipt": sign_compact({**members, "time": "2026-11-22T09:00:00Z", "of": sent.digest}, key)}
     bench.hub.exchanges[sent.exchange]["receipts"].append(row)
     assert [one.receipt.issuer for one in read_exchange(bench.client, sent.exchange).receipts] == ["hub", OTHER]
+
+
+def test_a_rejection_of_what_did_not_open_is_shown(bench: Bench, sent: Prepared) -> None:
+    about = {"sender": sent.sender, "id": "", "digest": ""}
+    members = {"v": 1, "event": "rejected", "issuer": OTHER, "recipient": OTHER, "exchange": sent.exchange, "message": about}
+    text = sign_compact({**members, "time": "2026-11-22T09:00:00Z", "reason": "cannot_unseal"}, bench.hub.peer(OTHER))
+    bench.hub.exchanges[sent.exchange]["receipts"].append({"receipt": text})
+    assert [one.receipt.event for one in read_exchange(bench.client, sent.exchange).receipts] == ["accepted", "rejected"]
+
+
+def test_a_receipt_that_the_hub_withholds_is_missed(bench: Bench, sent: Prepared) -> None:
+    bench.hub.exchanges[sent.exchange]["receipts"].clear()
+    assert refused(bench, sent) is RefusalCode.RECEIPT_MISMATCH
+
+
+def test_nothing_is_proved_without_a_receipt() -> None:
+    assert not ExchangeReport("exchange", (), ()).is_proved
 
 
 @pytest.mark.parametrize("change", [{"of": "C" * 43}, {"recipient": "tw.taipei"}, {"event": "relayed"}, {"exchange": "another"}])

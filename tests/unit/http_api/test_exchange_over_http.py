@@ -56,6 +56,7 @@ def confirm(referral: Referral, of: str, **changes: Any) -> Any:
             "id": payload["header"]["id"],
             "digest": b64url_encode(hashlib.sha256(signed.payload).digest()),
         },
+        "of": payload["rendition"]["of"],
         **changes,
     }
     receipt = referral.shelter.agency.receipt(**members)
