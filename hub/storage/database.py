@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ SQLITE_BUSY_TIMEOUT_MS = 20_000
 """How long a transaction waits for another process's: less than a partner waits for its answer."""
 
 POOL_SIZE = 24
+_OWNER_ALONE = 0o600
 _SWITCH_PAUSE_SECONDS = 0.01
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _NO_RESOURCES = "53"  # SQLSTATE class: disk full, out of memory, too many connections
@@ -42,6 +45,11 @@ def _open_sqlite(url: str) -> Engine:
     engine = create_engine(
         url, pool_size=POOL_SIZE, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000}
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _keep_to_owner(_dialect: object, _record: object, _arguments: object, _options: object) -> None:
+        with suppress(OSError):  # SQLite says better what is wrong; the files that it puts beside take this one's mode
+            os.close(os.open(engine.url.database or "", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ALONE))
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

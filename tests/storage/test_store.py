@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,15 @@ def adding(name: str) -> Callable[[Work], str]:
         return name
 
     return unit
+
+
+def test_the_files_of_a_new_database_are_their_owners_alone(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/new.sqlite")
+    with store.reading() as work:
+        work.exec_driver_sql("CREATE TABLE one (n)")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    store.close()
+    assert modes == dict.fromkeys(("new.sqlite", "new.sqlite-wal", "new.sqlite-shm"), 0o600)
 
 
 def names(store: Store) -> list[str]:
