@@ -294,11 +294,14 @@ class _InboxState:
         return sorted(items, key=lambda item: item.position)
 
     def require_one_exchange(self, incoming: Incoming) -> None:
-        """Check that a message did not come in another exchange before.
+        """Check that a message did not come in another exchange before, and no other under this delivery.
 
         Raises:
             Refusal: MESSAGE_ID_REUSED.
         """
+        taken = read_json(self.taken_path(incoming.delivery))
+        if taken.get("exchange", incoming.exchange) != incoming.exchange:
+            raise Refusal(RefusalCode.MESSAGE_ID_REUSED, "another message came under this delivery id before")
         known = read_json(self._exchange_path(str(incoming.header["sender"]), str(incoming.header["id"])))
         if known.get("exchange", incoming.exchange) != incoming.exchange:
             raise Refusal(RefusalCode.MESSAGE_ID_REUSED, "this message came in another exchange before")

@@ -7,7 +7,7 @@ never taken from the hub's own answer. A partner's key is asked of the hub's reg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,7 @@ class PartnerKeys:
         self._asked.clear()
 
     def refresh(self, owner: str) -> None:
-        """Ask the registry once, so that a revocation is seen; a key id that was seen keeps its key.
+        """Ask the registry once, so that a revocation is seen. Of a key id that was seen only the state changes, and never back.
 
         Raises:
             Refusal: KEY_NOT_VALID, INVALID_KEY.
@@ -216,10 +216,12 @@ class PartnerKeys:
             raise Refusal(RefusalCode.INVALID_KEY, "the registry answered with the keys of somebody else")
         for key in answer:
             before = self._keys.get(key.kid, key)
-            if (before.owner, before.use, dict(before.jwk)) != (key.owner, key.use, dict(key.jwk)):
+            if replace(key, state=before.state) != before:
                 raise Refusal(
                     RefusalCode.KEY_NOT_VALID, f"the registry gives another key of {owner} under a key id that was seen before"
                 )
+            if before.state is KeyState.REVOKED and key.state is not KeyState.REVOKED:
+                raise Refusal(RefusalCode.KEY_NOT_VALID, f"the registry takes the revocation of a key of {owner} back")
         self._keys.update((key.kid, key) for key in answer)
         self._asked.add(owner)
         write_json(self._path, {"v": 1, "keys": [parse_object(key_document(key)) for key in self._keys.values()]})

@@ -159,6 +159,15 @@ def test_a_seal_that_names_another_message_id_is_rejected(bench: Bench) -> None:
     assert_rejected(bench, RefusalCode.SENDER_MISMATCH)
 
 
+def test_another_message_under_a_delivery_that_was_taken_is_rejected(bench: Bench) -> None:
+    letter = bench.deliver()
+    bench.collect()
+    bench.taken.clear()
+    other = bench.deliver()
+    bench.hub.inbox[-1] = replace(other, delivery=letter.delivery)
+    assert_rejected(bench, RefusalCode.MESSAGE_ID_REUSED)
+
+
 def test_a_message_that_came_in_another_exchange_before_is_rejected(bench: Bench) -> None:
     letter = bench.deliver()
     bench.collect()

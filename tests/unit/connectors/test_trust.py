@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from connectors.hub_client.trust import load_pins, make_pins, read_published_keys, select_by_fingerprint
 from hub.crypto.jwks import thumbprint
 from hub.crypto.key_files import KeyAlgorithm, generate
-from hub.domain.keys import KeyState
+from hub.domain.keys import Custody, KeyState
 from hub.domain.parties import SealingProfile
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.domain.signatures import SignatureType
@@ -92,3 +94,29 @@ def test_a_registry_that_answers_with_somebody_elses_keys_is_refused(bench: Benc
     with pytest.raises(Refusal) as caught:
         bench.client.partners.refresh("tw.npa")
     assert caught.value.code is RefusalCode.INVALID_KEY
+
+
+def refreshed(bench: Bench, **changes: object) -> None:
+    """Let the registry give the sender's key with some members changed, and the client ask again."""
+    bench.hub.registry["tw.nia"] = [replace(key, **changes) for key in bench.hub.registry["tw.nia"]]  # type: ignore[arg-type]  # by name
+    bench.client.partners.forget_answers()
+    bench.client.partners.refresh("tw.nia")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"custody": Custody.HUB}, {"not_after": now() + 9 * YEAR}, {"signs": frozenset({SignatureType.MESSAGE})}]
+)
+def test_of_a_key_that_was_seen_nothing_but_its_state_changes(bench: Bench, changes: dict[str, object]) -> None:
+    bench.deliver()
+    bench.collect()
+    with pytest.raises(Refusal) as caught:
+        refreshed(bench, **changes)
+    assert caught.value.code is RefusalCode.KEY_NOT_VALID
+
+
+def test_a_revocation_is_not_taken_back(bench: Bench) -> None:
+    bench.deliver()
+    refreshed(bench, state=KeyState.REVOKED)
+    with pytest.raises(Refusal) as caught:
+        refreshed(bench, state=KeyState.ACTIVE)
+    assert caught.value.code is RefusalCode.KEY_NOT_VALID
