@@ -42,8 +42,10 @@ from hub.services.receive_message import decide_now
 from hub.storage import deliveries, messages, receipts
 from hub.storage.deliveries import LeaseLostError, Release
 from hub.storage.messages import MessageRow
+from hub.storage.registry import RegistryMovedError, require_version
 from hub.storage.store import Work
 
+MAX_RACES = 5
 _FAULT = "fault"
 
 
@@ -122,11 +124,7 @@ def relay(hub: Hub, due: list[DueDelivery]) -> list[PushTask]:
     pulls = [one for one in due if _mode_of(one) is DeliveryMode.PULL]
     if pulls:
         _hold_in_inboxes(hub, pulls)
-    prepared = [prepare_push(hub, one) for one in due if _mode_of(one) is DeliveryMode.PUSH]
-    tasks = [task for task in prepared if task is not None]
-    if tasks:
-        _note_releases(hub, tasks)
-    return tasks
+    return _prepare_pushes(hub, [one for one in due if _mode_of(one) is DeliveryMode.PUSH])
 
 
 def decide_again(due: DueDelivery, now: datetime) -> tuple[MessageFacts, Decision]:
@@ -269,11 +267,30 @@ def close_refused(hub: Hub, work: Work, due: DueDelivery, refusal: Refusal, now:
     hub.note(work, _entry(AuditEvent.DELIVERY_REFUSED, due, now, outcome=refusal.code.value, receipt=receipt.digest))
 
 
+def _prepare_pushes(hub: Hub, due: list[DueDelivery]) -> list[PushTask]:
+    """Prepare, and note the releases while the registry stands; where it moved, all is decided again."""
+    for _ in range(MAX_RACES):
+        prepared = [prepare_push(hub, one) for one in due]
+        tasks = [task for task in prepared if task is not None]
+        try:
+            _note_releases(hub, tasks)
+        except RegistryMovedError:
+            with hub.store.reading() as work:
+                registry = hub.registry.at(work)
+            due = [replace(task.sealed.copy.due, registry=registry) for task in tasks]
+        else:
+            return tasks
+    return []  # their leases end, and they are taken again
+
+
 def _note_releases(hub: Hub, tasks: list[PushTask]) -> None:
     """Before anything is sent: a partner's receipt may come back sooner than the answer to the request that carried it."""
+    if not tasks:
+        return
     now = hub.clock.now()
 
     def unit(work: Work) -> None:
+        require_version(work, tasks[0].sealed.copy.due.registry.version)
         for task in tasks:
             note_release(work, task.sealed.copy, now)
 

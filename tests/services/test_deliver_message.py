@@ -64,6 +64,15 @@ def receipt_for(exchange: Exchange, task: PushTask) -> str:
 # holding
 
 
+def test_a_suspension_after_the_lease_holds_before_anything_is_pushed(referrals: Exchange) -> None:
+    let_push(referrals, POLICE, SHELTER)
+    exchange = send(referrals, POLICE, SHELTER)
+    due = take_due(referrals.hub, 100)
+    referrals.agreement_event(REFERRAL_ORDER, "suspended")
+    assert relay(referrals.hub, due) == []
+    assert states(referrals, exchange) == dict.fromkeys((POLICE, SHELTER), DeliveryState.REFUSED)
+
+
 def test_a_delivery_to_somebody_whom_the_message_does_not_name_is_closed(referrals: Exchange) -> None:
     exchange = send(referrals, SHELTER)
     (queued,) = referrals.deliveries_of(exchange).values()
