@@ -26,7 +26,7 @@ $(NODE_DONE): tests/interop/package.json tests/interop/package-lock.json | $(PYT
 	@$(NPM) ci
 	@touch $@
 
-demo: setup ## three agencies exchange messages through a hub; ONCE=1 ends after the story
+demo: setup ## agencies exchange messages through a hub on this machine; ONCE=1 ends after the story
 	$(BIN)/hub demo $(if $(ONCE),--once)
 
 test: setup setup-node ## every test but the long versions
@@ -39,7 +39,7 @@ check: setup ## format, lint, types, import contracts and unit tests, in under a
 	$(BIN)/ruff check
 	$(BIN)/mypy hub connectors tests $(wildcard bench/*.py wsgi.py)
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 tests/unit
 
 fmt: setup ## put the code into its form and mend what can be mended mechanically
 	$(BIN)/ruff format
