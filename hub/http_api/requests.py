@@ -35,6 +35,7 @@ def current_caller() -> Caller:
         path=request.path,
         authorization=request.headers.get("Authorization", ""),
         proofs=request.headers.getlist("DPoP"),
+        route=request.url_rule.rule if request.url_rule else "",
     )
     caller = authenticate(hub, attempt)
     g.nonce = fresh_nonce(hub)

@@ -33,20 +33,28 @@ class Caller:
 
 @dataclass(frozen=True)
 class AccessAttempt:
-    """What a request shows of itself: method, path below the hub's public address, and the two headers of RFC 9449."""
+    """What a request shows of itself: method, path below the hub's public address, and the two headers of RFC 9449.
+
+    `route` is the form of the path, which unlike the path itself holds nothing that the client chose.
+    """
 
     method: str
     path: str
     authorization: str
     proofs: Sequence[str]
+    route: str = ""
 
 
 class AccessRefusal(Refusal):
-    """The request does not show who makes it. `error` is the code of RFC 6750 and RFC 9449; "" where it showed nothing."""
+    """The request does not show who makes it. `error` is the code of RFC 6750 and RFC 9449; "" where it showed nothing.
 
-    def __init__(self, error: str, detail: str) -> None:
+    `bearer` is whose access token came with it, where that is one; it may be a stolen one.
+    """
+
+    def __init__(self, error: str, detail: str, bearer: str = "") -> None:
         super().__init__(RefusalCode.INVALID_TOKEN, detail)
         self.error = error
+        self.bearer = bearer
 
 
 def authenticate(hub: Hub, attempt: AccessAttempt) -> Caller:
@@ -63,7 +71,8 @@ def authenticate(hub: Hub, attempt: AccessAttempt) -> Caller:
         return _authenticate(hub, attempt, now)
     except AccessRefusal as refusal:
         if refusal.error != "use_dpop_nonce":
-            details = {"error": refusal.error, "method": attempt.method, "path": attempt.path[:128]}
+            details = {"error": refusal.error, "method": attempt.method, "route": attempt.route}
+            details |= {"bearer": refusal.bearer} if refusal.bearer else {}
             entry = AuditEntry(AuditEvent.ACCESS_REFUSED, now, UNKNOWN_CALLER, outcome=refusal.code.value, details=details)
             note_unauthenticated_refusal(hub, refusal.code, entry)
         raise
@@ -82,9 +91,9 @@ def _authenticate(hub: Hub, attempt: AccessAttempt, now: datetime) -> Caller:
     except NonceNeededError as refusal:
         raise AccessRefusal("use_dpop_nonce", refusal.detail) from None
     except Refusal as refusal:
-        raise AccessRefusal("invalid_dpop_proof", refusal.detail) from None
+        raise AccessRefusal("invalid_dpop_proof", refusal.detail, token.client) from None
     if proof.thumbprint != token.thumbprint:
-        raise AccessRefusal("invalid_token", "the access token is bound to another key")
+        raise AccessRefusal("invalid_token", "the access token is bound to another key", token.client)
     _use_once(hub, token.client_kid, token.client, proof, now)
     return Caller(token.client, token.client_kid)
 
@@ -93,13 +102,13 @@ def _use_once(hub: Hub, client_kid: str, client: str, proof: Proof, now: datetim
     def unit(work: Work) -> None:
         key = accepted_client_key(hub.registry.at(work), client_kid, now)
         if key is None or key.owner != client:
-            raise AccessRefusal("invalid_token", "the party or its key is no longer accepted")
+            raise AccessRefusal("invalid_token", "the party or its key is no longer accepted", client)
         burn_proof(work, proof)
 
     try:
         hub.store.write(unit)
     except AlreadyUsedError:
-        raise AccessRefusal("invalid_dpop_proof", "the proof was used before") from None
+        raise AccessRefusal("invalid_dpop_proof", "the proof was used before", client) from None
 
 
 def check_proof(hub: Hub, attempt: AccessAttempt, now: datetime, access_token: str | None = None) -> Proof:

@@ -94,7 +94,10 @@ def issue_token(hub: Hub, form: Sequence[tuple[str, str]], proofs: Sequence[str]
         if refusal.error is not TokenError.USE_DPOP_NONCE:
             details = {"error": refusal.error.value}
             entry = AuditEntry(AuditEvent.TOKEN_REFUSED, now, refusal.client, outcome=refusal.code.value, details=details)
-            note_unauthenticated_refusal(hub, refusal.code, entry)
+            if refusal.client == UNKNOWN_CALLER:
+                note_unauthenticated_refusal(hub, refusal.code, entry)
+            else:  # it showed who it is: no flood of others' garbage hides this
+                hub.note_alone(entry)
         raise
 
 

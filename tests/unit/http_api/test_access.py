@@ -330,4 +330,23 @@ def test_refused_access_is_audited_without_the_token(police: ApiClient, exchange
     police.sign_in()
     challenge(police, {"Authorization": f"DPoP {police.token}"})
     (entry,) = entries(exchange, "access.refused")
-    assert entry["details"] == {"error": "invalid_dpop_proof", "method": "GET", "path": INBOX}
+    details = {"error": "invalid_dpop_proof", "method": "GET", "route": INBOX, "bearer": "tw.npa"}
+    assert (entry["actor"], entry["details"]) == ("unauthenticated", details)
+
+
+def test_what_an_unknown_client_writes_into_an_address_is_not_logged(police: ApiClient, exchange: Exchange) -> None:
+    police.http.get("/v1/inbox/the%20name%20of%20a%20victim")
+    (entry,) = entries(exchange, "access.refused")
+    assert entry["details"] == {"error": "", "method": "GET", "route": "/v1/inbox/<delivery>"}
+
+
+def test_no_flood_hides_the_refusal_of_a_client_that_showed_who_it_is(police: ApiClient, exchange: Exchange) -> None:
+    police.sign_in()
+    used = police.assertion()
+    police.ask_for_token(used)
+    for _ in range(exchange.hub.limits.audited_refusals_per_minute + 1):
+        police.ask_for_token(grant_type="password")
+    police.ask_for_token(used)
+    found = entries(exchange, "token.refused")
+    assert len(found) == exchange.hub.limits.audited_refusals_per_minute + 1
+    assert (found[-1]["actor"], found[-1]["details"]) == ("tw.npa", {"error": "invalid_client"})
