@@ -7,6 +7,7 @@ manifest; a change that was interrupted in between is completed by giving the co
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from hub.crypto.key_manifest import HeldKey, HeldKeyUse, create_key, read_manife
 from hub.crypto.sealing import check_sealing_jwk
 from hub.crypto.signatures import check_public_jwk
 from hub.domain.audit import AuditEntry, AuditEvent
+from hub.domain.encoding import b64url_encode
 from hub.domain.keys import Custody, KeyRecord, KeyState, KeyUse
 from hub.domain.parties import HUB_PARTY, SealingProfile
 from hub.domain.refusals import Refusal, RefusalCode
@@ -126,8 +128,9 @@ def record_keys(hub: Hub, registry: Registry, work: Work, keys: Iterable[KeyReco
             _check_key(registry, key, now)
             rivals = [_registry_line(one) for one in (*registry.keys.values(), *recorded)]
             key = replace(key, state=_entering_state(rivals, _registry_line(key)))  # noqa: PLW2901 - the same key, in its state
-            rows.record_key(work, key.kid, key.owner, key_document(key), now)
-            hub.note(work, _entry(AuditEvent.KEY_RECORDED, _registry_line(key), now))
+            document = key_document(key)
+            rows.record_key(work, key.kid, key.owner, document, now)
+            hub.note(work, _entry(AuditEvent.KEY_RECORDED, _registry_line(key), now, document))
         recorded.append(known or key)
     return recorded
 
@@ -213,9 +216,10 @@ def change_key_state(hub: Hub, folder: KeyFolder, kid: str, state: KeyState) -> 
         changed = [replace(lines[one], state=new) for one, new in _plan(lines, kid, state).items()]
         for line in changed:
             known = registry.keys.get(line.kid)
-            if known is not None:
-                rows.record_key(work, line.kid, line.owner, key_document(replace(known, state=line.state)), now)
-            hub.note(work, _entry(AuditEvent.KEY_STATE_CHANGED, line, now))
+            document = key_document(replace(known, state=line.state)) if known is not None else b""
+            if document:
+                rows.record_key(work, line.kid, line.owner, document, now)
+            hub.note(work, _entry(AuditEvent.KEY_STATE_CHANGED, line, now, document))
         states.update({key.kid: key.state for key in registry.keys.values()})
         states.update({line.kid: line.state for line in changed})
         return changed
@@ -312,6 +316,8 @@ def _folder_line(line: HeldKey) -> KeyLine:
     return KeyLine(line.kid, owner, line.use.value, kind, line.state, line.not_before, line.not_after, Custody.HUB)
 
 
-def _entry(event: AuditEvent, line: KeyLine, now: datetime) -> AuditEntry:
+def _entry(event: AuditEvent, line: KeyLine, now: datetime, document: bytes = b"") -> AuditEntry:
+    """The entry for a change; `document` is the registry's of the key, to which the log is to be a witness."""
     details = {"kid": line.kid, "owner": line.owner, "use": line.use, "state": line.state.value, "custody": line.custody.value}
+    details |= {"document": b64url_encode(hashlib.sha256(document).digest())} if document else {}
     return AuditEntry(event, now, OPERATOR, details=details)

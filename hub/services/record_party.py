@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hub.crypto.sealing import check_sealing_jwk
 from hub.domain.audit import AuditEntry, AuditEvent
+from hub.domain.encoding import b64url_encode
 from hub.domain.keys import KeyRecord, KeyState, KeyUse
 from hub.domain.parties import HUB_PARTY, DeliveryMode, Party, Standing
 from hub.domain.refusals import Refusal, RefusalCode
@@ -83,8 +85,10 @@ def _check_profile(party: Party, sealing_keys: Iterable[KeyRecord]) -> None:
 
 
 def _record(hub: Hub, work: Work, party: Party, now: datetime) -> bool:
-    changed = rows.record_party(work, party.authority, party_document(party), now)
+    document = party_document(party)
+    changed = rows.record_party(work, party.authority, document, now)
     if changed:
         details = {"party": party.authority, "standing": party.standing.value, "profile": party.profile.value}
+        details["document"] = b64url_encode(hashlib.sha256(document).digest())
         hub.note(work, AuditEntry(AuditEvent.PARTY_RECORDED, now, OPERATOR, details=details))
     return changed

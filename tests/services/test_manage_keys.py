@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 
 from hub.crypto.key_files import KeyAlgorithm
 from hub.crypto.key_manifest import HeldKeyUse
+from hub.domain.encoding import b64url_encode
 from hub.domain.keys import Custody, KeyState, KeyUse
 from hub.domain.parties import HUB_PARTY, SealingProfile
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.domain.signatures import SignatureType
+from hub.formats.parties import key_document
 from hub.services.hub import Hub
 from hub.services.manage_keys import KeyFolder, change_key_state, import_registration, list_keys, make_kept_key
 from tests.services.registry_facts import END, add_party, last_entry, registration, registry_of, sealing_key, signing_key
@@ -49,7 +52,9 @@ def test_a_recorded_key_leaves_an_audit_entry(with_partner: Hub) -> None:
     import_registration(with_partner, PARTNER, registration(PARTNER, key))
     entry = last_entry(with_partner)
     assert (entry["event"], entry["actor"]) == ("key.recorded", "operator")
-    assert entry["details"] == {"kid": key.kid, "owner": PARTNER, "use": "signing", "state": "active", "custody": "own"}
+    document = b64url_encode(sha256(key_document(registry_of(with_partner).keys[key.kid])).digest())
+    stated = {"kid": key.kid, "owner": PARTNER, "use": "signing", "state": "active", "custody": "own"}
+    assert entry["details"] == {**stated, "document": document}
 
 
 def test_activating_a_key_retires_the_one_before_it(with_partner: Hub, folder: KeyFolder) -> None:

@@ -1,14 +1,17 @@
 """Parties are recorded as documents; their standing changes by command alone, and holds at once."""
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from hub.crypto.key_files import KeyAlgorithm
+from hub.domain.encoding import b64url_encode
 from hub.domain.keys import KeyState
 from hub.domain.parties import Standing
 from hub.domain.refusals import Refusal, RefusalCode
+from hub.formats.parties import party_document
 from hub.services.hub import Hub
 from hub.services.manage_keys import import_registration
 from hub.services.record_party import change_standing, record_party
@@ -39,6 +42,8 @@ def test_a_recorded_party_leaves_an_audit_entry(hub: Hub) -> None:
     record_party(hub, party_text("tw.npa"))
     entry = last_entry(hub)
     assert (entry["event"], entry["details"]["party"], entry["details"]["standing"]) == ("party.recorded", "tw.npa", "good")
+    document = party_document(registry_of(hub).parties["tw.npa"])
+    assert entry["details"]["document"] == b64url_encode(sha256(document).digest())
 
 
 def test_a_document_does_not_reinstate_a_suspended_party(hub: Hub) -> None:
