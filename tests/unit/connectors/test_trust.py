@@ -96,9 +96,9 @@ def test_a_registry_that_answers_with_somebody_elses_keys_is_refused(bench: Benc
     assert caught.value.code is RefusalCode.INVALID_KEY
 
 
-def refreshed(bench: Bench, **changes: object) -> None:
+def refreshed(bench: Bench, **changes: Any) -> None:
     """Let the registry give the sender's key with some members changed, and the client ask again."""
-    bench.hub.registry["tw.nia"] = [replace(key, **changes) for key in bench.hub.registry["tw.nia"]]  # type: ignore[arg-type]  # by name
+    bench.hub.registry["tw.nia"] = [replace(key, **changes) for key in bench.hub.registry["tw.nia"]]
     bench.client.partners.forget_answers()
     bench.client.partners.refresh("tw.nia")
 
