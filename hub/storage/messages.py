@@ -88,14 +88,19 @@ def involves(work: Work, exchange: str, authority: str) -> bool:
 
 
 def thread(work: Work, message_ids: Collection[str], authority: str) -> set[tuple[str, str, str]]:
-    """The (message id, case id, agreement) of the messages with these ids that `authority` sent or was sent."""
+    """The (message id, case id, agreement) of the messages with these ids that `authority` sent or was sent.
+
+    Ids are unique for each sender only. Of several messages with one id the first counts: whoever uses another's id anew has
+    seen it before, and moves no case by it.
+    """
     columns = messages.c
     rows = work.execute(
         select(columns.message_id, columns.case_id, columns.agreement)
         .join(deliveries, deliveries.c.exchange == columns.exchange)
         .where(columns.message_id.in_(message_ids), or_(columns.sender == authority, deliveries.c.recipient == authority))
+        .order_by(columns.accepted_at.desc(), columns.exchange.desc())
     )
-    return {(row.message_id, row.case_id, row.agreement) for row in rows}
+    return set({row.message_id: (row.message_id, row.case_id, row.agreement) for row in rows}.values())
 
 
 def everything(work: Work, after: str, most: int) -> list[MessageRow]:

@@ -369,11 +369,23 @@ def test_a_case_of_one_agreement_cannot_go_on_under_another(referrals: Exchange)
     assert refusal_of(referrals, message, POLICE).code is RefusalCode.CASE_AGREEMENT_MISMATCH
 
 
+def test_a_case_is_not_moved_to_another_agreement_by_using_its_id_anew(referrals: Exchange) -> None:
+    question = _question(referrals)
+    referrals.join(JAPANESE_POLICE)
+    referrals.agree(BILATERAL)
+    police, abroad = referrals.agencies[POLICE], {"agreement": BILATERAL, "recipients": [JAPANESE_POLICE], "tlp": "amber+strict"}
+    referrals.clock.advance(seconds=1)
+    police.send(police.message("info-request", id=question, **abroad))
+    message = police.message("info-request", case=question, **abroad)
+    assert refusal_of(referrals, message, POLICE).code is RefusalCode.CASE_AGREEMENT_MISMATCH
+
+
 def test_somebody_elses_message_with_the_same_id_does_not_stop_an_answer(referrals: Exchange) -> None:
     question = _question(referrals)
     stranger = referrals.join(JAPANESE_POLICE)
     text = (ROOT / "config" / "agreements" / f"{BILATERAL}.toml").read_text()
     referrals.agree(BILATERAL, text=text.replace('"intelligence", "contact"]', '"intelligence", "contact", "financial"]'))
+    referrals.clock.advance(seconds=1)
     stranger.send(stranger.message("info-request", tlp="amber+strict", id=question))
     assert referrals.agencies[POLICE].send(_answer(referrals, question)).exchange
 
