@@ -15,11 +15,14 @@ from typing import Any
 
 from hub.crypto.content_keys import decrypt_content
 from hub.crypto.notes import Checkpoint, parse_checkpoint, parse_note
+from hub.crypto.signatures import verify_es256
 from hub.domain.audit import AuditEvent
 from hub.domain.encoding import b64url_encode
 from hub.domain.parties import HUB_PARTY
-from hub.domain.receipts import Receipt, ReceiptEvent
-from hub.domain.refusals import HubFault, Refusal
+from hub.domain.receipts import RECIPIENT_EVENTS, Receipt, ReceiptEvent
+from hub.domain.refusals import HubFault, Refusal, RefusalCode
+from hub.domain.registry import Registry
+from hub.domain.signatures import SignatureType
 from hub.domain.verification import FlawCode, VerificationReport
 from hub.formats import jws
 from hub.formats.json_gate import parse_object
@@ -51,7 +54,7 @@ def verify_store(
     flaws, signed = FlawList(), SignedRoots()
     with hub.store.reading() as work:
         size, root = log.state(work)
-        stored = evidence.count_messages(work)
+        stored, registry = evidence.count_messages(work), hub.registry.at(work)
         _collect_checkpoints(hub, work, older_checkpoints, signed, flaws)
         done, total = 0, size + stored
         for rows in walk_log(work, signed, flaws):
@@ -60,7 +63,7 @@ def verify_store(
             progress(done, total)
         after = ""
         while page := evidence.outlines(work, after, MESSAGES_AT_ONCE):
-            _check_messages(work, page, flaws)
+            _check_messages(work, page, registry, flaws)
             if deep:
                 _check_contents(hub, work, page, flaws)
             after = page[-1].exchange
@@ -118,7 +121,7 @@ def _check_entries(work: Work, rows: Collection[AuditRow], flaws: FlawList) -> N
             flaws.add(FlawCode.RECEIPT_MISSING, f"exchange {place[0]}, entry {index}")
 
 
-def _check_messages(work: Work, page: Sequence[Outline], flaws: FlawList) -> None:
+def _check_messages(work: Work, page: Sequence[Outline], registry: Registry, flaws: FlawList) -> None:
     """What is stored must be told of: each message, each of its deliveries, and each of its receipts."""
     exchanges = [outline.exchange for outline in page]
     entries: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -137,17 +140,38 @@ def _check_messages(work: Work, page: Sequence[Outline], flaws: FlawList) -> Non
         if not any(one.event is ReceiptEvent.ACCEPTED and one.issuer == HUB_PARTY for one in found):
             flaws.add(FlawCode.RECEIPT_MISSING, where)
         named = {digest for entry in entries[outline.exchange] for digest in receipts_named(entry)}
+        by_partners = {(one.recipient, one.event) for one in found if one.issuer == one.recipient}
         for receipt in found:
             _check_receipt(receipt, named, flaws)
+            if receipt.issuer != HUB_PARTY:
+                _check_signature(receipt, registry, flaws)
+            elif receipt.event in RECIPIENT_EVENTS and (receipt.recipient, receipt.event) not in by_partners:
+                flaws.add(FlawCode.RECEIPT_MISSING, f"{where}, {receipt.event.value} by {receipt.recipient}")
 
 
 def _check_receipt(receipt: Receipt, named: Collection[str], flaws: FlawList) -> None:
-    where = f"exchange {receipt.exchange}, {receipt.event.value} by {receipt.issuer} for {receipt.recipient or 'all'}"
+    where = _name_of(receipt)
     signed_payload = receipt.jws.split(".")[1] if receipt.jws.count(".") == 2 else ""  # noqa: PLR2004 - a compact JWS
     if _digest(receipt.payload) != receipt.digest or (receipt.jws and signed_payload != b64url_encode(receipt.payload)):
         flaws.add(FlawCode.RECEIPT_ALTERED, where)
     if receipt.digest not in named:
         flaws.add(FlawCode.RECEIPT_UNLOGGED, where)
+
+
+def _name_of(receipt: Receipt) -> str:
+    return f"exchange {receipt.exchange}, {receipt.event.value} by {receipt.issuer} for {receipt.recipient or 'all'}"
+
+
+def _check_signature(receipt: Receipt, registry: Registry, flaws: FlawList) -> None:
+    """Verify a partner's receipt: without its signature nothing but the database says that the partner stated it."""
+    try:
+        signed = jws.parse_compact(receipt.jws, SignatureType.RECEIPT)
+        key = registry.keys.get(signed.element.header.kid)
+        if key is None or key.owner != receipt.issuer:
+            raise Refusal(RefusalCode.UNKNOWN_SENDER)
+        verify_es256(key.jwk, signed.signing_input(), signed.element.signature)
+    except Refusal:
+        flaws.add(FlawCode.RECEIPT_ALTERED, f"{_name_of(receipt)}: its signature")
 
 
 def _check_contents(hub: Hub, work: Work, page: Sequence[Outline], flaws: FlawList) -> None:

@@ -320,7 +320,44 @@ def test_a_receipt_that_no_entry_tells_of_is_found(exchange: Exchange, first: st
     )
     change(exchange.hub.store, statement, exchange=first)
     codes = {code for code, _where in flaws(verify_store(exchange.hub))}
-    assert codes == {FlawCode.RECEIPT_UNLOGGED, FlawCode.RECEIPT_ALTERED}
+    assert codes == {FlawCode.RECEIPT_UNLOGGED, FlawCode.RECEIPT_ALTERED, FlawCode.RECEIPT_MISSING}
+
+
+def confirm(exchange: Exchange) -> str:
+    """Let a recipient confirm what it fetched, all of it sequenced: the exchange, and the recipient."""
+    recipient = exchange.agencies[next(iter(exchange.deliveries_of(newest(exchange))))]
+    item, copy, _document = recipient.fetch()
+    recipient.acknowledge("delivered", item, copy.payload)
+    sequence_pending(exchange.hub)
+    return f"exchange {item.delivery.exchange}, delivered by {recipient.authority}"
+
+
+def newest(exchange: Exchange) -> str:
+    with exchange.hub.store.reading() as work:
+        found: str = work.execute(text("SELECT max(exchange) FROM messages")).scalar_one()
+    return found
+
+
+def test_a_store_with_a_recipients_receipt_that_nobody_touched_is_clean(exchange: Exchange) -> None:
+    confirm(exchange)
+    assert verify_store(exchange.hub, deep=True).flaws == ()
+
+
+def test_a_delivery_that_the_hub_states_and_no_recipient_signed_is_found(exchange: Exchange) -> None:
+    stated = confirm(exchange)
+    change(exchange.hub.store, "DELETE FROM receipts WHERE event = 'delivered' AND issuer <> 'hub'")
+    assert (FlawCode.RECEIPT_MISSING, stated) in flaws(verify_store(exchange.hub))
+
+
+def test_a_recipients_receipt_whose_signature_does_not_verify_is_found(exchange: Exchange) -> None:
+    stated = confirm(exchange)
+    recipient = stated.rpartition(" ")[2]
+    with exchange.hub.store.reading() as work:
+        (signed,) = work.execute(text("SELECT jws FROM receipts WHERE jws <> ''")).scalars()
+    forged = signed.rpartition(".")[0] + "." + "A" * 86
+    change(exchange.hub.store, "UPDATE receipts SET jws = :forged WHERE jws <> ''", forged=forged)
+    where = f"{stated} for {recipient}: its signature"
+    assert flaws(verify_store(exchange.hub)) == [(FlawCode.RECEIPT_ALTERED, where)]
 
 
 def test_a_partners_receipt_with_another_signed_payload_is_found(exchange: Exchange, first: str) -> None:
