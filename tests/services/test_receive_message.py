@@ -373,7 +373,8 @@ def test_a_case_is_not_moved_to_another_agreement_by_using_its_id_anew(referrals
     question = _question(referrals)
     referrals.join(JAPANESE_POLICE)
     referrals.agree(BILATERAL)
-    police, abroad = referrals.agencies[POLICE], {"agreement": BILATERAL, "recipients": [JAPANESE_POLICE], "tlp": "amber+strict"}
+    police = referrals.agencies[POLICE]
+    abroad: dict[str, Any] = {"agreement": BILATERAL, "recipients": [JAPANESE_POLICE], "tlp": "amber+strict"}
     referrals.clock.advance(seconds=1)
     police.send(police.message("info-request", id=question, **abroad))
     message = police.message("info-request", case=question, **abroad)
