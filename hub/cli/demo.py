@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -72,10 +73,11 @@ def _tell(stage: Stage) -> None:
     referral = _refer_to_immigration(stage)
     placed = _refer_to_shelter(stage)
     request = _ask_and_answer(stage)
+    kept = _keep_a_checkpoint(stage)
     _refuse_a_purpose(stage)
     ended = _let_an_agreement_end(stage)
     _check_receipts(stage, {TOKYO: referral, IMMIGRATION: placed, JAPAN: request, POLICE: ended})
-    _audit(stage)
+    _audit(stage, kept)
     click.echo("\nEverything above was done by real processes, and every claim in it was checked. All of it holds.")
 
 
@@ -100,6 +102,8 @@ def _set_up(stage: Stage) -> None:
     (handed_over / "hub-keys.json").write_text(json.dumps(identity), encoding="utf-8")
     parties = [_party_file(stage, authority) for authority in (*AGENCIES, *CITIES)]
     stage.hub("party", "add", *map(str, parties))
+    for party in stage.hub("party", "list", as_json=True):
+        _say(f"{party['authority']:<22}{party['names']['en']} ({party['country']})")
     for authority in AGENCIES:
         _join(stage, authority)
     for authority in CITIES:
@@ -159,7 +163,7 @@ def _agree(stage: Stage) -> None:
         signed = [stage.partner(authority, "agreement", "sign", agreement, "1") for authority in authorities][-1]
         if signed["unsigned_by"]:
             raise StepFailedError(f"{agreement} is not signed by {', '.join(signed['unsigned_by'])}")
-        _say(f"agreement {agreement} is signed by every operating authority with its own key: {signed['digest'][:12]}...")
+        _say(f"agreement {agreement} is signed by all that operate under it, and governs from now on")
 
 
 def _ending_agreement() -> str:
@@ -192,16 +196,16 @@ def _refer_to_shelter(stage: Stage) -> str:
     first = _send(stage, IMMIGRATION, "referral-to-shelter", draft)
     again = stage.partner(IMMIGRATION, "send", str(_file(stage, IMMIGRATION, "referral-to-shelter")))
     _require(again["receipt"] == first["receipt"], "the repeat got another receipt")
-    _say("the answer was lost, say: the same file was sent again, and got the first receipt again, octet for octet")
+    _say("suppose that answer was lost: the same file is sent again, and gets the very same receipt; it stays one message")
     drop = stage.home(SHELTER) / "drop"
     item = _until(lambda: stage.partner(SHELTER, "drop", str(drop), "--once", "--settle", "0").get("received"))[0]
     _say(f"{SHELTER} took it from its drop folder: {_form(item)}")
     for article, paths in _removed(item).items():
-        _say(f"removed under article {article}: {', '.join(paths)}")
+        _say(f"left out, as article {article} of the agreement says: parts of {', '.join(paths)}")
     stored = next((drop / "in").glob("*.json"))
     opened = stage.partner(SHELTER, "open-part", str(stored), f"/{CASE_WORKER}")
     _say(f"the sealed part {CASE_WORKER} ({len(str(opened['value']))} characters) was opened by the shelter's case worker;")
-    _say("  the hub holds no key for it")
+    _say("  the hub carried it, and holds no key that opens it")
     return str(first["exchange"])
 
 
@@ -218,20 +222,21 @@ def _ask_and_answer(stage: Stage) -> str:
     item = _fetch(stage, JAPAN)
     _say(f"{JAPAN} opened and verified the answer: {_form(item)}")
     for article, paths in _removed(item).items():
-        _say(f"removed under article {article}: {', '.join(paths)}")
+        _say(f"left out, as article {article} of the agreement says: parts of {', '.join(paths)}")
     return str(sent["exchange"])
 
 
 def _refuse_a_purpose(stage: Stage) -> None:
     _scene("4. A request for a purpose that the agreement does not allow")
-    draft = _draft("info-request", [POLICE], POLICE_MOU, purpose="immigration_enforcement")
+    purpose = "immigration_enforcement"
+    draft = _draft("info-request", [POLICE], POLICE_MOU, purpose=purpose)
+    _say(f"{JAPAN} sent the same request under {POLICE_MOU}, but for the purpose {purpose}")
     file = _write(stage, JAPAN, "forbidden", draft)
     refused = stage.partner(JAPAN, "send", str(file), status=1)
     _require(refused["code"] == "purpose_not_allowed", f"refused for {refused['code']}")
     _say(f"refused: {refused['code']}. The refusal is signed by the hub, over this very request, and {JAPAN} verified it")
     for finding in refused["findings"]:
-        values = ", ".join(f"{name} {value}" for name, value in dict(finding["values"]).items())
-        _say(f"article {finding['article']}: {finding['code']} ({values})")
+        _say(f"it says why: {finding['code']}, article {finding['article']} of the agreement")
 
 
 def _let_an_agreement_end(stage: Stage) -> str:
@@ -240,34 +245,41 @@ def _let_an_agreement_end(stage: Stage) -> str:
     exchange = _send(stage, POLICE, "too-late", draft)["exchange"]
     _until(lambda: _events(stage, POLICE, exchange) >= {"accepted", "relayed"})
     stage.move_clock(A_DAY_AND_AN_HOUR)
-    _say(f"it waits in the inbox of {VIETNAM}; the clock moves on by 25 hours (in a demonstration only, and logged)")
+    _say(f"it waits in the inbox of {VIETNAM}; meanwhile 25 hours pass, and the agreement ends")
+    _say("  (the clock was moved: possible in a demonstration only, and logged)")
     withheld = stage.partner(VIETNAM, "fetch", status=1)["items"]
     reason = withheld[0]["code"] if withheld else ""
     _require(reason == "agreement_not_in_force", f"withheld for {reason!r}")
     _say(f"{VIETNAM} asks for it and gets nothing: {reason}, decided again under the agreement as it stands now")
     _until(lambda: "not_delivered" in _events(stage, POLICE, exchange))
-    _say(f"{POLICE} gets signed evidence that it was not delivered, by itself")
+    _say(f"{POLICE} gets signed evidence that it was not delivered, without asking")
     return str(exchange)
 
 
 def _check_receipts(stage: Stage, exchanges: dict[str, str]) -> None:
     _scene("6. Each sender checks its receipts, and that they stand in the log")
+    _say("accepted: the hub keeps it; relayed: it lies ready for the recipient; delivered: the recipient's system has it;")
+    _say("  retrieved: a person there opened it; not_...: 24 hours passed without that. Signed by whom stands in brackets")
     for authority, exchange in exchanges.items():
         report = stage.partner(authority, "receipts", exchange, "--wait", "30")
-        events = ", ".join(
-            f"{one['event']}{' by ' + one['issuer'] if one['issuer'] != 'hub' else ''}" for one in report["receipts"]
-        )
+        events = ", ".join(f"{one['event']} ({one['issuer']})" for one in report["receipts"])
         _say(f"verified by {authority}: {events}")
         _say(f"  exchange {exchange}: {len(report['receipts'])} receipts, each proved to stand in the log")
 
 
-def _audit(stage: Stage) -> None:
+def _keep_a_checkpoint(stage: Stage) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = stage.partner(JAPAN, "checkpoint")
+    kept = shutil.copy(checkpoint["file"], stage.home(JAPAN) / "kept-checkpoint.txt")
+    _say(f"{JAPAN} kept what the hub signed for its log of {checkpoint['size']} entries so far: a checkpoint, for chapter 7")
+    return {**checkpoint, "file": str(kept)}
+
+
+def _audit(stage: Stage, kept: dict[str, Any]) -> None:
     _scene("7. The auditor: nobody rewrote anything")
-    kept = stage.partner(JAPAN, "checkpoint")
     result = stage.hub("audit", "verify", "--deep", "--against", kept["file"], as_json=True)
     _require(result["ok"] is True, "hub audit verify found something")
-    _say(f"hub audit verify: {result['size']} entries and {result['messages']} messages agree with the tree; nothing is missing")
-    _say(f"and with the checkpoint over {kept['size']} entries that {JAPAN} kept in its own folder")
+    _say(f"hub audit verify: {result['size']} log entries and {result['messages']} messages are as signed; none is missing")
+    _say(f"and they continue the {kept['size']} entries of the checkpoint that {JAPAN} kept in chapter 3: the past is the same")
 
 
 # --- what the scenes are made of ---
@@ -341,11 +353,13 @@ def _require(holds: bool, otherwise: str) -> None:
 
 def _stay(stage: Stage) -> None:
     settings = stage.hub_folder / "config" / "hub.toml"
-    click.echo(f"\nThe hub keeps running at {stage.address} until Ctrl-C. Try next:")
-    click.echo(f"  the API's pages         {stage.address}/docs")
-    click.echo(f"  the log's checkpoint    {stage.address}/v1/log/checkpoint")
-    click.echo(f"  hub --config {settings} doctor")
-    partner = f"hub-partner --home {stage.home(JAPAN)} --clock-offset {stage.offset_seconds}"
-    click.echo(f"  {partner} preview {_file(stage, JAPAN, 'forbidden')}")
-    click.echo(f"  hub --config {settings} agreement list")
+    partner = f"hub-partner --home agencies/{JAPAN} --clock-offset {stage.offset_seconds}"
+    click.echo(f"\nThe hub keeps running until Ctrl-C. Its API is described at {stage.address}/docs")
+    click.echo("Try next, in another terminal (--clock-offset, because chapter 5 moved the clocks):\n")
+    click.echo(f"  cd {stage.folder}")
+    click.echo(f"  export PATH={Path(sys.executable).parent}:$PATH ACCORD_CONFIG={settings}")
+    click.echo("  hub doctor")
+    click.echo("  hub agreement list")
+    for draft in ("request", "forbidden"):
+        click.echo(f"  {partner} preview agencies/{JAPAN}/drafts/{draft}.json")
     signal.pause()
