@@ -15,9 +15,10 @@ help: ## say what each target does
 setup: $(PYTHON_DONE) ## make .venv and install what is locked in requirements/dev.txt
 
 $(PYTHON_DONE): requirements/dev.txt pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing into .venv what requirements/dev.txt locks: once, a few minutes, without output"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 setup-node: $(NODE_DONE) ## install what the interop programs need, as locked

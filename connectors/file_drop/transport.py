@@ -187,6 +187,7 @@ def run_round(invocation: Invocation, drop: Connector, hub: HubChannel) -> bool:
         return False
     groups = {"sent": done.sent, "refused": done.refused, "postponed": done.postponed}
     lines = [f"{outcome}: {name}" for outcome, names in groups.items() for name in names]
+    lines += ["why each was refused stands beside it in refused/, in NAME.problem.json"] if done.refused else []
     lines += [line for one in done.received for line in describe_collected(one)]
     if lines:
         invocation.report({**groups, "received": [collected_members(one) for one in done.received]}, lines)

@@ -105,8 +105,14 @@ def refusal_members(refusal: Refusal) -> list[dict[str, Any]]:
 
 def describe_finding(finding: Finding) -> str:
     """A failed rule as one line."""
-    parts = [finding.recipient or "", finding.article, ", ".join(f"{name} {value}" for name, value in finding.values)]
-    return f"  {finding.code or 'satisfied'} [{finding.rule}] " + " · ".join(part for part in parts if part)
+    article = f"article {finding.article}" if finding.article else ""
+    parts = [
+        finding.code or "satisfied",
+        article,
+        finding.recipient or "",
+        *(f"{name} {value}" for name, value in finding.values),
+    ]
+    return "  " + ", ".join(part for part in parts if part)
 
 
 def json_option(command: Command) -> Command:

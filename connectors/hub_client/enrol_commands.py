@@ -19,6 +19,7 @@ from hub.domain.keys import KeyRecord
 from hub.domain.parties import SealingProfile
 from hub.domain.refusals import Refusal, RefusalCode
 from hub.formats.json_gate import parse_object
+from hub.formats.registrations import read_registration
 
 _hub_keys = click.option(
     "--hub-keys",
@@ -79,10 +80,12 @@ def enrol_command(
     pins = make_pins(keys, log_vkeys or handed_over.get("log_vkeys", []))
     applicant = Applicant(authority, SealingProfile(profile), hub, roles)
     registration = enrol(place.home, applicant, pins, make_passphrase(place.passphrase), place.now())
+    _authority, made = read_registration(registration.read_bytes())
     lines = [
         f"enrolled {authority} ({profile}) in {place.home}",
         f"pinned {len(pins.keys)} keys of the hub {pins.name}",
         f"hand this file to the hub's operator, and read its key ids to each other: {registration}",
+        *(f"  {key.use:<12} {key.kid}" for key in made),
     ]
     invocation.report({"authority": authority, "registration": str(registration), "hub": pins.name}, lines)
 

@@ -82,8 +82,10 @@ def fetch_command(invocation: Invocation, wait_seconds: int, out: Path | None) -
     """
     with invocation.client() as client:
         collected = client.collect(_take_into(client, out), wait_seconds=wait_seconds)
+        folder = out or client.desk.agency.inbox
     everything_taken = all(one.refusal is None for one in collected)
     lines = [line for one in collected for line in describe_collected(one)] or ["nothing has arrived"]
+    lines += [f"  kept in {folder / one.delivery}.json" for one in collected if one.incoming]
     invocation.report({"items": [collected_members(one) for one in collected]}, lines, ok=everything_taken)
 
 
@@ -185,7 +187,7 @@ def describe_collected(one: Collected) -> list[str]:
         return [head]
     if one.incoming.rendition is None:
         return [f"{head}: verified: signed by {one.sender}, countersigned by the hub; confirmed"]
-    removed = [f"  removed: {gone.path} ({gone.article})" for gone in one.incoming.rendition.removed]
+    removed = [f"  removed: {gone.path} (article {gone.article})" for gone in one.incoming.rendition.removed]
     return [f"{head}: verified: a shortened copy signed by the hub; confirmed", *removed]
 
 
@@ -193,11 +195,15 @@ def _describe_preview(answer: dict[str, Any]) -> list[str]:
     lines = [f"under {answer.get('agreement')} version {answer.get('agreement_version')}:"]
     for one in answer.get("recipients", []):
         lines.append(f"  {one.get('recipient')}: {one.get('outcome')}")
-        lines += [f"    without {gone.get('path')} ({gone.get('article')})" for gone in one.get("removed", [])]
+        lines += [f"    without {gone.get('path')} (article {gone.get('article')})" for gone in one.get("removed", [])]
     failed = [one for one in answer.get("findings", []) if one.get("code")]
-    return lines + [
-        f"  against it: {one['code']} {one.get('article', '')} {one.get('recipient') or ''}".rstrip() for one in failed
-    ]
+    return lines + ["  against it: " + ", ".join(_circumstances(one)) for one in failed]
+
+
+def _circumstances(finding: dict[str, Any]) -> list[str]:
+    article = f"article {finding['article']}" if finding.get("article") else ""
+    values = [f"{name} {value}" for name, value in finding.get("values", {}).items()]
+    return [one for one in (finding["code"], article, finding.get("recipient") or "", *values) if one]
 
 
 def _report_members(report: ExchangeReport) -> dict[str, Any]:

@@ -35,6 +35,7 @@ ANSWER_SECONDS = 30.0
 _ATTEMPTS = 3  # the first, one with a nonce, one with a fresh token
 _TOKEN_MARGIN = timedelta(seconds=20)
 _ERROR = re.compile(r"[a-z_]{1,40}\Z")
+_ADVICE = {"invalid_client": ": are this agency's keys imported and active at the hub, and is the clock here right?"}
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -166,7 +167,7 @@ class HubSession:
                 return _read_token(answer, self._now())
             error = _oauth_error(answer)
             if error != "use_dpop_nonce":
-                raise Refusal(RefusalCode.INVALID_TOKEN, f"the token endpoint answered {error}")
+                raise Refusal(RefusalCode.INVALID_TOKEN, f"the token endpoint answered {error}{_ADVICE.get(error, '')}")
         raise HubUnreachableError("the token endpoint keeps asking for another nonce")
 
     def _proof(self, method: str, path: str, *, access_token: str = "") -> str:
@@ -194,7 +195,7 @@ class HubSession:
             ) as response:
                 octets = _read_bounded(response)
         except httpx2.HTTPError as error:
-            raise HubUnreachableError(f"no answer from the hub ({type(error).__name__})") from None
+            raise HubUnreachableError(f"no answer from {self._client.hub} ({type(error).__name__})") from None
         if nonce := response.headers.get("dpop-nonce", ""):
             self._nonce = nonce[:256]
         return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, octets)
@@ -251,7 +252,7 @@ def fetch_unverified_keys(http: httpx2.Client, hub: str) -> list[KeyRecord]:
         with http.stream("GET", hub.rstrip("/") + "/v1/keys", timeout=ANSWER_SECONDS) as response:
             octets = _read_bounded(response)
     except httpx2.HTTPError as error:
-        raise HubUnreachableError(f"no answer from the hub ({type(error).__name__})") from None
+        raise HubUnreachableError(f"no answer from {hub} ({type(error).__name__})") from None
     if response.status_code != httpx2.codes.OK:
         raise HubUnreachableError(f"the hub answered {response.status_code}")
     return read_published_keys(parse_object(octets))

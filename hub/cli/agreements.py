@@ -38,7 +38,7 @@ def agreement() -> None:
 @click.pass_obj
 def add(installation: Installation, files: tuple[Path, ...]) -> None:
     """Record the agreements in FILES as drafts; one that is there already is left as it is."""
-    _each(installation, files, record_agreement)
+    _each(installation, files, record_agreement, "recorded")
 
 
 @agreement.command(epilog="Example: hub agreement check draft.toml")
@@ -46,21 +46,21 @@ def add(installation: Installation, files: tuple[Path, ...]) -> None:
 @click.pass_obj
 def check(installation: Installation, files: tuple[Path, ...]) -> None:
     """Say how the agreements in FILES would stand, and record nothing."""
-    _each(installation, files, check_agreement)
+    _each(installation, files, check_agreement, "acceptable, not recorded")
 
 
-def _each(installation: Installation, files: tuple[Path, ...], do: Callable[[Hub, bytes], AgreementDraft]) -> None:
+def _each(installation: Installation, files: tuple[Path, ...], do: Callable[[Hub, bytes], AgreementDraft], done: str) -> None:
     with installation.open_hub() as hub:
         for file in files:
             try:
-                _show_draft(do(hub, file.read_bytes()))
+                _show_draft(do(hub, file.read_bytes()), done)
             except Refusal as refusal:
                 raise Refusal(refusal.code, f"{file}: {refusal.detail}") from None
 
 
-def _show_draft(draft: AgreementDraft) -> None:
+def _show_draft(draft: AgreementDraft, done: str) -> None:
     found = draft.agreement
-    click.echo(f"{found.id} version {found.version}: {'new' if draft.new else 'known'}, digest {found.digest}")
+    click.echo(f"{found.id} version {found.version}: {done if draft.new else 'recorded already'}, digest {found.digest}")
     if draft.unsigned_by:
         click.echo(f"  a draft: to be signed by {', '.join(draft.unsigned_by)}")
     if draft.unknown_authorities:

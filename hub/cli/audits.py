@@ -50,7 +50,7 @@ def verify(installation: Installation, against: tuple[Path, ...], deep: bool, as
 
 def _progress_bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def _show_report(report: VerificationReport, given: int) -> None:

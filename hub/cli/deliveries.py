@@ -29,6 +29,9 @@ def list_command(installation: Installation, state: str, limit: int, as_json: bo
     if as_json:
         show_json(found)
         return
+    if not found:
+        click.echo(f"no delivery is {state}")
+        return
     headings = ("delivery", "exchange", "recipient", "attempts", "last error", "next attempt")
     show_columns(
         headings, [(one.id, one.exchange, one.recipient, one.attempts, one.last_error, one.next_attempt_at) for one in found]

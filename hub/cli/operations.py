@@ -83,9 +83,9 @@ def doctor(installation: Installation, as_json: bool) -> None:
     if as_json:
         show_json({"ok": not _has_error(symptoms), "symptoms": symptoms})
     else:
-        show_columns(
-            ("severity", "check", "found", "what to do"), [(one.severity, one.check, one.found, one.remedy) for one in symptoms]
-        )
+        if symptoms:
+            rows = [(one.severity, one.check, one.found, one.remedy) for one in symptoms]
+            show_columns(("severity", "check", "found", "what to do"), rows)
         counts = {severity: sum(one.severity is severity for one in symptoms) for severity in Severity}
         click.echo(", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counts.items()))
     sys.exit(1 if _has_error(symptoms) else 0)

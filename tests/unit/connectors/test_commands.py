@@ -120,13 +120,13 @@ def test_a_missing_attachment_ends_with_1(bench: Bench, draft_file: str) -> None
 def test_preview_ends_with_0_only_where_the_message_would_be_accepted(
     bench: Bench, draft_file: str, allowed: bool, status: int
 ) -> None:
-    failed = {"rule": "purpose", "code": None if allowed else "purpose_not_allowed", "article": "Art. 4", "recipient": None}
-    removed = [{"path": "/person", "category": "identity", "article": "Art. 5"}]
+    failed = {"rule": "purpose", "code": None if allowed else "purpose_not_allowed", "article": "4", "recipient": None}
+    removed = [{"path": "/person", "category": "identity", "article": "5"}]
     bench.hub.preview = {"allowed": allowed, "agreement": "a", "agreement_version": 1, "findings": [failed],
                          "recipients": [{"recipient": OTHER, "outcome": "minimised", "removed": removed}]}  # fmt: skip
     result = run(bench.place, "preview", draft_file)
     assert result.exit_code == status
-    assert "without /person (Art. 5)" in result.stdout
+    assert "without /person (article 5)" in result.stdout
     assert ("purpose_not_allowed" in result.stdout) is not allowed
 
 
