@@ -87,11 +87,12 @@ def _record(
 
 def state_of(record: AgreementRecord, now: datetime) -> str:
     """How an agreement stands at `now`: draft, not yet in force, in force, suspended or ended."""
+    if record.ended_at is not None and record.ended_at <= now:
+        return "ended"
     governing = record.governing(now)
     if governing is None:
         return "draft"
-    end = governing.term.end
-    if (end is not None and end <= now) or (record.ended_at is not None and record.ended_at <= now):
+    if governing.term.end is not None and governing.term.end <= now:
         return "ended"
     if any(one.covers(now) for one in (*governing.term.suspensions, *record.suspensions)):
         return "suspended"

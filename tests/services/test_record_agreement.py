@@ -63,6 +63,11 @@ def test_a_recorded_agreement_leaves_its_digest_in_the_audit_log(police: Police)
     assert (entry["agreement"], entry["details"]) == ({"id": ID, "version": 1}, {"digest": police.agreement.digest})
 
 
+def test_a_draft_that_was_ended_is_said_to_have_ended(police: Police) -> None:
+    end_agreement(police.hub, ID, "never signed")
+    assert police.state() == "ended"
+
+
 def test_one_signature_of_two_leaves_it_a_draft(police: Police) -> None:
     draft = police.sign()
     assert draft.unsigned_by == ("jp.npa",)
