@@ -26,6 +26,7 @@ Work = Connection
 
 MAX_UNITS_PER_COMMIT = 64
 MAX_TRIES = 5
+MAX_KEPT_CONNECTIONS = 24
 
 
 @dataclass
@@ -116,9 +117,9 @@ class Store:
 
 
 class _Connections:
-    """Connections to one database. SQLite's are kept open between uses: taking one from the pool costs more than most reads.
+    """Connections to one database. SQLite's are kept open between uses: opening one costs more than most reads.
 
-    A server's may have gone stale meanwhile, so they go back to the engine's pool, which checks them.
+    A server's may have gone stale meanwhile, so they come from the engine's pool, which checks them.
     """
 
     def __init__(self, engine: Engine, *, keeps: bool) -> None:
@@ -138,7 +139,7 @@ class _Connections:
         except BaseException:
             connection.close()
             raise
-        if self.keeps:
+        if self.keeps and len(self._idle) < MAX_KEPT_CONNECTIONS:
             self._idle.append(connection)
         else:
             connection.close()

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from hub.storage import access, audit, deliveries, messages, registry
-from hub.storage.store import MAX_UNITS_PER_COMMIT, Store, Work
+from hub.storage.store import MAX_KEPT_CONNECTIONS, MAX_UNITS_PER_COMMIT, Store, Work
 from tests.simulators.exchange import START
 from tests.storage.rows import LATER, delivery, message, queue
 
@@ -330,3 +330,17 @@ def test_a_unit_that_relied_on_an_older_registry_is_told(store: Store, other_sto
     other_store.write(suspend)
     with pytest.raises(registry.RegistryMovedError):
         store.write(lambda work: registry.require_version(work, 0))
+
+
+def test_a_reader_of_an_embedded_store_never_waits_for_the_connection_of_another(tmp_path: Path) -> None:
+    many = 2 * MAX_KEPT_CONNECTIONS
+    store, everybody_reads = Store(f"sqlite:///{tmp_path}/hub.sqlite"), threading.Barrier(many, timeout=SECONDS)
+
+    def read(_number: int) -> int:
+        with store.reading() as work:
+            everybody_reads.wait()
+            return int(work.execute(text("SELECT 1")).scalar_one())
+
+    with ThreadPoolExecutor(many) as threads:
+        assert sum(threads.map(read, range(many))) == many
+    store.close()
