@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,6 @@ SQLITE_BUSY_TIMEOUT_MS = 20_000
 """How long a transaction waits for another process's: less than a partner waits for its answer."""
 
 POOL_SIZE = 24
-_OWNER_ALONE = 0o600
 _SWITCH_PAUSE_SECONDS = 0.01
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _NO_RESOURCES = "53"  # SQLSTATE class: disk full, out of memory, too many connections
@@ -53,7 +53,7 @@ def _open_sqlite(url: str) -> Engine:
     @event.listens_for(engine, "do_connect")
     def _keep_to_owner(_dialect: object, _record: object, _arguments: object, _options: object) -> None:
         with suppress(OSError):  # SQLite says better what is wrong; the files that it puts beside take this one's mode
-            os.close(os.open(engine.url.database or "", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ALONE))
+            _create_for_owner(Path(engine.url.database or ""))
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -74,6 +74,22 @@ def _open_sqlite(url: str) -> Engine:
         driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _create_for_owner(path: Path) -> None:
+    """Make an empty file of mode 0600 where there is none.
+
+    A file that SQLite may have open is never opened here: closing it would drop every lock that this process holds on it
+    (POSIX advisory locks), and commits would be lost. So the new file is closed before it has its name.
+    """
+    if path.exists():
+        return
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)
+    os.close(descriptor)
+    try:
+        os.link(draft, path)
+    finally:
+        Path(draft).unlink()
 
 
 def _switch_to_wal(connection: Any) -> None:

@@ -1,5 +1,7 @@
 """Units are durable, alone in their effect, and committed together; two nodes that cross do not fail."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +47,21 @@ def test_the_files_of_a_new_database_are_their_owners_alone(tmp_path: Path) -> N
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     store.close()
     assert modes == dict.fromkeys(("new.sqlite", "new.sqlite-wal", "new.sqlite-shm"), 0o600)
+
+
+def test_opening_another_connection_keeps_the_locks_of_those_that_are_open(tmp_path: Path) -> None:
+    """POSIX drops all of a process's locks on a file when it closes any descriptor of it."""
+    url = f"sqlite:///{tmp_path}/locked.sqlite"
+    store = Store(url)
+    with store.engine.connect().execution_options(writes=True) as work, work.begin():
+        other = Store(url)
+        with other.reading():
+            pass
+        script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+        intruder = subprocess.run([sys.executable, "-c", script, f"{tmp_path}/locked.sqlite"], capture_output=True, check=False)
+        other.close()
+    store.close()
+    assert b"database is locked" in intruder.stderr
 
 
 def names(store: Store) -> list[str]:
