@@ -164,6 +164,7 @@ def _agree(stage: Stage) -> None:
         if signed["unsigned_by"]:
             raise StepFailedError(f"{agreement} is not signed by {', '.join(signed['unsigned_by'])}")
         _say(f"agreement {agreement} is signed by all that operate under it, and governs from now on")
+    _say(f"not signed, so drafts that govern nothing: {', '.join(others)}")
 
 
 def _ending_agreement() -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from flask import Response, current_app, render_template
+from markupsafe import Markup, escape
 
 from hub.http_api.openapi import Content, Section, document_of
 
@@ -30,8 +32,14 @@ def show_openapi() -> Response:
 @section.get("/docs", {200: Content("The page.", "text/html")})
 def show_page() -> Response:
     """Read this description as a page."""
-    page = render_template("docs.html", document=_document(), style=_STYLE, sections=_sections())
+    page = render_template("docs.html", document=_document(), style=_STYLE, sections=_sections(), prose=_prose)
     return Response(page, 200, {"Content-Security-Policy": PAGE_POLICY}, mimetype="text/html")
+
+
+def _prose(text: str) -> Markup:
+    """A description as it is read: lines run on, paragraphs stay apart, and what stands in backticks is code."""
+    running = re.sub(r"(?<!\n)\n(?!\n)", " ", str(escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", running))  # noqa: S704 - escaped above
 
 
 def _document() -> dict[str, Any]:

@@ -235,7 +235,7 @@ def identify_sender(hub: Hub, work: Work, signed: SignedOctets) -> IdentifiedOct
     if key.use is not KeyUse.SIGNING or SignatureType.MESSAGE not in key.signs:
         raise Refusal(RefusalCode.KEY_NOT_VALID, "this key is not registered for signing messages")
     if not key.is_accepted(signed.arrived_at):
-        raise Refusal(RefusalCode.KEY_NOT_VALID, f"this key is {key.state.value} or outside its period")
+        raise Refusal(RefusalCode.KEY_NOT_VALID, f"this key is {key.state.value}: only active and retiring count, in their time")
     if sender.profile is not signed.envelope.profile:
         raise Refusal(RefusalCode.WRONG_PROFILE)
     return IdentifiedOctets(signed, key, sender, registry)

@@ -181,7 +181,7 @@ def _signing_key(registry: Registry, agreement: Agreement, parsed: CompactJws, n
     if key.use is not KeyUse.SIGNING or SignatureType.AGREEMENT not in key.signs:
         raise Refusal(RefusalCode.KEY_NOT_VALID, "this key is not registered for signing agreements")
     if not key.is_accepted(now):
-        raise Refusal(RefusalCode.KEY_NOT_VALID, f"this key is {key.state.value} or outside its period")
+        raise Refusal(RefusalCode.KEY_NOT_VALID, f"this key is {key.state.value}: only active and retiring count, in their time")
     return key
 
 
