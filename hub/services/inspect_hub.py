@@ -157,7 +157,12 @@ def _check_agreements(of: _Examination) -> _Symptoms:
             signed = record.signed_by.get(newest.version, frozenset())
             missing = ", ".join(one.authority for one in newest.operating_authorities if one.authority not in signed)
             what = f"{record.id} version {newest.version} is a draft: not signed by {missing}"
-            yield Severity.WARNING, what, f"`hub agreement sign {record.id} {newest.version} --as AUTHORITY`"
+            sign = f"agreement sign {record.id} {newest.version}"
+            yield (
+                Severity.WARNING,
+                what,
+                f"each signs with `hub-partner {sign}`; for a key kept here, `hub {sign} --as AUTHORITY`",
+            )
         governing = record.governing(of.now)
         if governing is None:
             continue

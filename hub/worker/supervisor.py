@@ -81,7 +81,8 @@ def _keep_running(child: _Child, environment: Mapping[str, str]) -> None:
         status = child.process.poll()
         if status is None:
             return
-        _log.error("process ended", process=child.name, status=status)
+        note = _log.error if status else _log.info  # it ends with 0 to read changed keys, and with anything else by mishap
+        note("process ended", process=child.name, status=status)
         child.process, child.start_after = None, time.monotonic() + _RESTART_SECONDS
     if time.monotonic() >= child.start_after:
         child.process = subprocess.Popen(child.command, env=dict(environment))  # noqa: S603 - our own commands, no shell
