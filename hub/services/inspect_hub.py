@@ -161,7 +161,7 @@ def _check_agreements(of: _Examination) -> _Symptoms:
             yield (
                 Severity.WARNING,
                 what,
-                f"each signs with `hub-partner {sign}`; for a key kept here, `hub {sign} --as AUTHORITY`",
+                f"each signs with `hub-partner {sign}`; for a key kept here: `hub {sign} --as WHO`",
             )
         governing = record.governing(of.now)
         if governing is None:
