@@ -63,7 +63,7 @@ class ServerSettings:
     """The HTTP server: processes, and threads in each."""
 
     bind: str = "127.0.0.1:8440"
-    workers: int = 2
+    workers: int = 1
     threads: int = 16
     graceful_timeout_seconds: int = 30
 
