@@ -167,7 +167,7 @@ def test_an_exported_agreement_has_the_same_digest(shell: Shell) -> None:
     file = shell.folder / "exported.toml"
     file.write_text(shell.do("agreement", "export", AGREEMENT), encoding="utf-8")
     assert tomllib.loads(file.read_text(encoding="utf-8"))["agreement"]["id"] == AGREEMENT
-    assert "known, digest" in shell.do("agreement", "add", file)
+    assert "recorded already, digest" in shell.do("agreement", "add", file)
 
 
 def test_what_is_signed_is_exported_octet_for_octet(shell: Shell) -> None:
