@@ -29,6 +29,7 @@ from tests.fault.forking_hub import ForkingHub
 from tests.servers import free_port, wait_for, write_config
 
 ROUNDS, SOAK_ROUNDS = 40, 400
+MOST_LATE_KILLS = 10
 SENDERS = 8
 MESSAGES_IN_A_ROUND = 120
 MESSAGE_BYTES = 2048
@@ -104,8 +105,12 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
 def test_what_was_answered_outlives_kills_and_nothing_is_half_there(trial: Trial, soak: bool) -> None:
     chance = random.Random(20261122)
     trial.start()
-    for _ in range(SOAK_ROUNDS if soak else ROUNDS):
-        senders = kill_with_requests_in_flight(trial, chance)
+    wanted, proved, tried = SOAK_ROUNDS if soak else ROUNDS, 0, 0
+    while proved < wanted:
+        tried += 1
+        assert tried <= wanted + MOST_LATE_KILLS, "too many kills came when every request was answered"
+        senders, were_in_flight = kill_with_requests_in_flight(trial, chance)
+        proved += were_in_flight
         examine(trial, senders)
         trial.start()
         ask_again(trial, senders)
@@ -114,17 +119,19 @@ def test_what_was_answered_outlives_kills_and_nothing_is_half_there(trial: Trial
     end_in_good_order(trial)
 
 
-def kill_with_requests_in_flight(trial: Trial, chance: random.Random) -> BusySenders:
-    """Kill while requests are sent and not answered; that the hub never answered them proves it."""
+def kill_with_requests_in_flight(trial: Trial, chance: random.Random) -> tuple[BusySenders, bool]:
+    """Kill while requests are sent and not answered; that the hub never answered one of them proves it.
+
+    Where it answered them all in the instant before the kill, the second result is False, and the round does not count.
+    """
     senders = trial.start_sending()
     moment = (chance.randrange(MOST_ANSWERS_BEFORE_THE_KILL), LONGEST_REQUEST_SECONDS * chance.random())
     before = senders.wait_for_requests_in_flight(*moment)
     trial.running.kill()
     senders.join()
     trial.recipient.join()
-    assert [one for one in before if one.is_in_flight], "every request was answered before the kill"
     assert {one.status for one in senders.sendings} <= {0, 202}
-    return senders
+    return senders, any(one.is_in_flight for one in before)
 
 
 def examine(trial: Trial, senders: BusySenders) -> None:
